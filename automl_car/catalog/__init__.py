@@ -1,0 +1,1 @@
+"""Backbones and augmentations, and the plugins that bring them."""

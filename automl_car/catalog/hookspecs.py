@@ -1,0 +1,24 @@
+"""The two hooks that a plugin may implement."""
+
+from __future__ import annotations
+
+import pluggy
+
+from automl_car.catalog.records import Augmentation, Backbone
+
+hookspec = pluggy.HookspecMarker("automl_car")
+hookimpl = pluggy.HookimplMarker("automl_car")
+
+
+class Hooks:
+    """Specifications; a plugin module implements them as plain functions marked with `@hookimpl`."""
+
+    @hookspec
+    def register_backbones(self) -> list[Backbone]:
+        """Return the networks that this plugin offers."""
+        raise AssertionError("a specification is never called")
+
+    @hookspec
+    def register_augmentations(self) -> list[Augmentation]:
+        """Return the augmentations that this plugin offers."""
+        raise AssertionError("a specification is never called")

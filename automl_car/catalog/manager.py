@@ -1,0 +1,289 @@
+"""Finds plugins, loads each one in isolation, and returns the catalog of what they offer.
+
+Where plugins come from, in this order: the bundled folder, installed distributions with an entry point in the
+group `automl_car`, the `*.py` files of the workspace's `plugins/` folder, and files named on the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import TypeVar
+
+import pluggy
+
+from automl_car.catalog.hookspecs import Hooks
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources
+from automl_car.errors import PluginError
+
+Record = TypeVar("Record", Backbone, Augmentation)
+_HOOKS = ("register_backbones", "register_augmentations")
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One plugin and how its loading went.
+
+    Attributes:
+        name: file stem, or name of the entry point.
+        origin: "bundled", "installed", "workspace" or "file".
+        location: its file, or its distribution.
+        version: of the distribution; for a single file the first 8 digits of its sha256.
+        backbones, augmentations: names that it offers.
+        error: why it could not be loaded; None when it was.
+        disabled: whether the settings switch it off.
+    """
+
+    name: str
+    origin: str
+    location: str
+    version: str
+    backbones: tuple[str, ...] = ()
+    augmentations: tuple[str, ...] = ()
+    error: str | None = None
+    disabled: bool = False
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All that the loaded plugins offer, sorted by name."""
+
+    backbones: Mapping[str, Backbone]
+    augmentations: Mapping[str, Augmentation]
+    plugins: tuple[PluginInfo, ...]
+
+    def backbone(self, name: str) -> Backbone:
+        """The backbone of that name; PluginError with near names when there is none."""
+        return _look_up("backbone", name, self.backbones)
+
+    def augmentation(self, name: str) -> Augmentation:
+        """The augmentation of that name; PluginError with near names when there is none."""
+        return _look_up("augmentation", name, self.augmentations)
+
+    def require_whole(self) -> None:
+        """Raise PluginError when a plugin is broken: its silent absence would change what is searched."""
+        broken = [plugin for plugin in self.plugins if plugin.error]
+        if broken:
+            reasons = "\n".join(f"  `{plugin.name}` ({plugin.location}): {plugin.error}" for plugin in broken)
+            names = ", ".join(plugin.name for plugin in broken)
+            raise PluginError(
+                f"{len(broken)} plugin(s) cannot be loaded:\n{reasons}",
+                hint=f"mend them, or leave them out with `plugins: {{disabled: [{names}]}}` in automl-car.yaml.",
+            )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A plugin before it is loaded."""
+
+    name: str
+    origin: str
+    location: str
+    version: Callable[[], str]
+    load: Callable[[], ModuleType]
+
+
+def load_catalog(sources: PluginSources = PluginSources()) -> Catalog:  # noqa: B008 - a frozen value
+    """Load every plugin of `sources`; one that fails becomes a row with its reason and disturbs no other."""
+    backbones: dict[str, Backbone] = {}
+    augmentations: dict[str, Augmentation] = {}
+    owners: dict[str, str] = {}
+    rows: list[PluginInfo] = []
+    for found in _find(sources):
+        row = PluginInfo(found.name, found.origin, found.location, found.version())
+        if found.name in sources.disabled:
+            rows.append(_with(row, disabled=True))
+            continue
+        try:
+            module = found.load()
+            own_backbones, own_augmentations = _offers(module)
+            _refuse_clashes(found, own_backbones, own_augmentations, owners)
+        except (Exception, SystemExit) as error:  # any plugin code may run here, `sys.exit()` included
+            rows.append(_with(row, error=_describe(error)))
+            continue
+        backbones.update({record.name: record for record in own_backbones})
+        augmentations.update({record.name: record for record in own_augmentations})
+        owners.update({record.name: f"`{found.name}` ({found.location})" for record in own_backbones})
+        owners.update({record.name: f"`{found.name}` ({found.location})" for record in own_augmentations})
+        rows.append(
+            _with(
+                row,
+                backbones=tuple(sorted(record.name for record in own_backbones)),
+                augmentations=tuple(sorted(record.name for record in own_augmentations)),
+            )
+        )
+    return Catalog(_sorted(backbones), _sorted(augmentations), tuple(rows))
+
+
+# ---- finding --------------------------------------------------------------------------------------------------------
+
+
+def _find(sources: PluginSources) -> Iterator[_Found]:
+    seen: set[Path] = set()
+    bundled = Path(_bundled_folder()).resolve()
+    for path in _python_files(bundled):
+        seen.add(path)
+        yield _bundled(path)
+    for entry_point in sorted(entry_points(group="automl_car"), key=lambda point: point.name):
+        yield _installed(entry_point)
+    workspace = sorted(_python_files(sources.workspace_folder.resolve())) if sources.workspace_folder else []
+    for path in [path for path in workspace if path not in seen]:
+        seen.add(path)
+        yield _single_file(path, "workspace")
+    for path in [file.resolve() for file in sources.files]:
+        if path not in seen:
+            seen.add(path)
+            yield _single_file(path, "file")
+
+
+def _bundled_folder() -> str:
+    package = importlib.import_module("automl_car.plugins")
+    return next(iter(package.__path__))
+
+
+def _python_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path.resolve() for path in folder.glob("*.py") if not path.name.startswith("_"))
+
+
+def _bundled(path: Path) -> _Found:
+    def load() -> ModuleType:
+        return importlib.import_module(f"automl_car.plugins.{path.stem}")
+
+    return _Found(path.stem, "bundled", f"automl_car/plugins/{path.name}", lambda: version("automl-car"), load)
+
+
+def _installed(entry_point: EntryPoint) -> _Found:
+    distribution = entry_point.dist
+    label = distribution.name if distribution else entry_point.value
+
+    def load() -> ModuleType:
+        module = entry_point.load()
+        if not isinstance(module, ModuleType):
+            raise PluginError(f"entry point `{entry_point.value}` must name a module, not {type(module).__name__}.")
+        return module
+
+    return _Found(entry_point.name, "installed", label, lambda: distribution.version if distribution else "", load)
+
+
+def _single_file(path: Path, origin: str) -> _Found:
+    def digest() -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:8] if path.is_file() else ""
+
+    return _Found(path.stem, origin, str(path), digest, lambda: _import_file(path))
+
+
+def _import_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise PluginError("there is no such file.")
+    # The name must not clash with a real module; two files of the same stem in two folders are two modules.
+    name = f"automl_car_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError("it is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and annotations of the plugin look their module up here
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+# ---- loading --------------------------------------------------------------------------------------------------------
+
+
+def _offers(module: ModuleType) -> tuple[list[Backbone], list[Augmentation]]:
+    """What the module's hooks return. Each module gets a manager of its own, so none can disturb another."""
+    manager = pluggy.PluginManager("automl_car")
+    manager.add_hookspecs(Hooks)
+    manager.register(module)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_explain_unknown_hook(module)) from error
+    if not manager.get_hookcallers(module):
+        raise PluginError(_explain_no_hook(module))
+    backbones = _collect(manager.hook.register_backbones(), Backbone, "register_backbones")
+    augmentations = _collect(manager.hook.register_augmentations(), Augmentation, "register_augmentations")
+    return backbones, augmentations
+
+
+def _collect(results: Sequence[object], kind: type[Record], hook: str) -> list[Record]:
+    records: list[Record] = []
+    for result in results:
+        if not isinstance(result, list | tuple):
+            raise PluginError(f"`{hook}` must return a list of {kind.__name__}, not {type(result).__name__}.")
+        for record in result:
+            if not isinstance(record, kind):
+                raise PluginError(f"`{hook}` returned {record!r} in its list; every entry must be a {kind.__name__}.")
+            records.append(record)
+    return records
+
+
+def _explain_unknown_hook(module: ModuleType) -> str:
+    marked = [name for name in vars(module) if hasattr(vars(module)[name], "automl_car_impl")]
+    unknown = [name for name in marked if name not in _HOOKS]
+    return " ".join(f"`{name}` is no hook of automl-car.{_did_you_mean(name, _HOOKS)}" for name in unknown)
+
+
+def _explain_no_hook(module: ModuleType) -> str:
+    for name in _HOOKS:
+        if name in vars(module):
+            return f"`{name}` is not marked as a hook. Put `@hookimpl` above it."
+    return f"it implements none of the hooks {', '.join(f'`{name}`' for name in _HOOKS)}."
+
+
+def _refuse_clashes(
+    found: _Found, backbones: list[Backbone], augmentations: list[Augmentation], owners: Mapping[str, str]
+) -> None:
+    names = [record.name for record in backbones] + [record.name for record in augmentations]
+    for name in names:
+        if name in owners:
+            raise PluginError(f"the name `{name}` is already taken by plugin {owners[name]}. Rename one of the two.")
+        if names.count(name) > 1:
+            raise PluginError(f"it offers the name `{name}` twice.")
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, PluginError):
+        return error.message
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r}) while it was loaded."
+    return f"{type(error).__name__}: {error}"
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean `{near[0]}`?" if near else ""
+
+
+def _look_up(kind: str, name: str, known: Mapping[str, Record]) -> Record:
+    if name in known:
+        return known[name]
+    raise PluginError(
+        f"Unknown {kind} `{name}`.{_did_you_mean(name, tuple(known))}",
+        hint="`automl-car plugins` lists all that are loaded.",
+    )
+
+
+def _with(row: PluginInfo, **changes: object) -> PluginInfo:
+    return dataclasses.replace(row, **changes)  # type: ignore[arg-type]
+
+
+def _sorted(records: dict[str, Record]) -> Mapping[str, Record]:
+    return MappingProxyType(dict(sorted(records.items())))

@@ -1,0 +1,180 @@
+"""What a plugin offers: frozen records with a name, a build function and a declared parameter space."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from automl_car.errors import PluginError
+
+ParamValue = float | int | str | bool
+_NAME = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a plugin: its name, its range or choices, and its default.
+
+    Parameters are declared, not suggested, so that the space can be fingerprinted, shown, widened later
+    and started at its defaults. In Optuna a parameter is called `<plugin>.<name>`.
+
+    Example:
+        >>> Param.float("drop_path", 0.0, 0.3, default=0.1).default
+        0.1
+    """
+
+    name: str
+    kind: str  # "float", "int" or "choice"
+    default: ParamValue
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[ParamValue, ...] = ()
+
+    @classmethod
+    def float(cls, name: str, low: float, high: float, *, default: float, log: bool = False) -> Param:
+        """A real number in [low, high]; `log=True` searches its logarithm."""
+        return cls(name, "float", float(default), float(low), float(high), log)
+
+    @classmethod
+    def int(cls, name: str, low: int, high: int, *, default: int, log: bool = False) -> Param:
+        """A whole number in [low, high]."""
+        return cls(name, "int", int(default), low, high, log)
+
+    @classmethod
+    def choice(cls, name: str, choices: Sequence[ParamValue], *, default: ParamValue) -> Param:
+        """One of some values, without an order between them."""
+        return cls(name, "choice", default, choices=tuple(choices))
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise PluginError(f"Parameter name `{self.name}` may hold only a-z, 0-9 and _.")
+        if self.kind == "choice":
+            if self.default not in self.choices:
+                raise PluginError(f"Default {self.default!r} of parameter `{self.name}` is not one of {self.choices}.")
+            return
+        if self.low is None or self.high is None or not self.low <= float(self.default) <= self.high:
+            raise PluginError(
+                f"Default {self.default!r} of parameter `{self.name}` is outside {self.low} … {self.high}."
+            )
+        if self.log and self.low <= 0:
+            raise PluginError(f"Parameter `{self.name}` is logarithmic, so its low end {self.low} must be above 0.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The declaration as plain JSON values, for the fingerprint of a space."""
+        if self.kind == "choice":
+            return {"name": self.name, "kind": self.kind, "choices": list(self.choices), "default": self.default}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "low": self.low,
+            "high": self.high,
+            "log": self.log,
+            "default": self.default,
+        }
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that a plugin offers.
+
+    Args:
+        name: unique among all loaded plugins; a-z, 0-9 and _.
+        build: `build(num_classes, *, pretrained=True, **params)` returns a `torch.nn.Module` that maps images,
+            float32 (B, 3, H, W) normalised with `mean` and `std`, to logits (B, num_classes). Its last layer
+            must be a `torch.nn.Linear`; that is where features for `tuning: head` are taken.
+        image_size: side in pixels of the square images that its weights were trained for.
+        default_lr: AdamW learning rate that is good for fine-tuning all of it; searched as a multiple.
+        mean, std: of the RGB channels on the scale 0..1, as at pretraining.
+        crop_pct: share of the image's short side that the evaluation crop of pretraining kept.
+        interpolation: "bicubic" or "bilinear", as at pretraining.
+        params: further parameters of `build`, searched as `<name>.<param>`.
+        source: paper, repository or page that the network comes from.
+        license: licence of the weights.
+        weights_date: ISO date (YYYY-MM-DD) on which the weights became public; None when unknown.
+        find_weights: returns the file of the pretrained weights on this machine, or None. Without it the
+            weights are taken to be at hand. Must be quick and must not use the network.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    image_size: int = 224
+    default_lr: float = 5e-4
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    crop_pct: float = 0.875
+    interpolation: str = "bicubic"
+    params: tuple[Param, ...] = ()
+    source: str = ""
+    license: str = ""
+    weights_date: str | None = None
+    find_weights: Callable[[], Path | None] | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("Backbone", self.name)
+        object.__setattr__(self, "params", tuple(self.params))
+        if not 16 <= self.image_size <= 4096:
+            raise PluginError(f"`image_size={self.image_size}` of backbone `{self.name}` is not in 16 … 4096 pixels.")
+        if not (math.isfinite(self.default_lr) and self.default_lr > 0):
+            raise PluginError(f"`default_lr={self.default_lr}` of backbone `{self.name}` must be above 0.")
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise PluginError(
+                f"`interpolation={self.interpolation!r}` of backbone `{self.name}` must be bicubic or bilinear."
+            )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A random change of training photos that a plugin offers.
+
+    Args:
+        name: unique among all loaded plugins; a-z, 0-9 and _.
+        build: `build(image_size, **params)` returns an albumentations transform from uint8 (H, W, 3) RGB of
+            any size to uint8 (image_size, image_size, 3).
+        params: further parameters of `build`, searched as `<name>.<param>`.
+        source: paper or page that it follows.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    params: tuple[Param, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name("Augmentation", self.name)
+        object.__setattr__(self, "params", tuple(self.params))
+
+
+@dataclass(frozen=True)
+class PluginSources:
+    """Where plugins are loaded from; a training process loads the same ones as the driver.
+
+    Attributes:
+        workspace_folder: folder whose `*.py` are plugins, or None.
+        files: further one-file plugins.
+        disabled: plugins that are not loaded, by name.
+    """
+
+    workspace_folder: Path | None = None
+    files: tuple[Path, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise PluginError(f"{kind} name `{name}` may hold only a-z, 0-9 and _.")
+
+
+def default_values(params: Sequence[Param]) -> dict[str, ParamValue]:
+    """The default of each parameter, by name."""
+    return {param.name: param.default for param in params}
+
+
+def own_values(name: str, values: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+    """The values of `<name>.<param>` with the prefix taken off: the keyword arguments of the plugin's `build`."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in values.items() if key.startswith(prefix)}

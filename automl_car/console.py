@@ -1,0 +1,110 @@
+"""What a person sees of a search: plain lines, or a live picture of them in a terminal; both go to a log file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Recipe
+    from automl_car.search.driver import Outcome
+    from automl_car.search.executor import Machine
+
+logger = logging.getLogger("automl_car")
+
+
+def start_logging(folder: Path, name: str, *, to_terminal: bool) -> Path:
+    """Send the log to a new file in `folder`, and to stderr as well if asked for; returns the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{datetime.now():%Y-%m-%d-%H%M%S}-{name}.log"
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.handlers = [file]
+    if to_terminal:
+        stream = logging.StreamHandler(sys.stderr)
+        stream.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(stream)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    return path
+
+
+class Lines:
+    """One line per event that a person would tell."""
+
+    def __init__(self) -> None:
+        self._progress_at = 0.0
+
+    def note(self, text: str) -> None:
+        logger.info(text)
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """A line every ten seconds, and one at the end."""
+        now = time.monotonic()
+        if done < total and now - self._progress_at < 10:
+            return
+        self._progress_at = now
+        logger.info("%s: %d of %d", text, done, total)
+
+    def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:
+        until = f", until {datetime.fromtimestamp(deadline):%H:%M:%S}" if deadline else ""
+        logger.info("study %s: up to %d trials on %s (%d cores)%s", study, trials, machine.name, machine.cores, until)
+
+    def trial_began(self, number: int, recipe: Recipe) -> None:
+        logger.info("trial %d: %s", number, describe_recipe(recipe))
+
+    def fold_began(self, number: int, fold: int) -> None:
+        logger.debug("trial %d fold %d begins", number, fold)
+
+    def trained(self, task: FoldTask, message: Epoch | Progress) -> None:
+        if hasattr(message, "text"):
+            self.progress(message.text, message.done, message.total)
+        elif task.recipe.tuning == "full":
+            logger.info(
+                "  fold %d epoch %d of %d: log loss %.4f", task.fold, message.number, message.total, message.log_loss
+            )
+
+    def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
+        if result.status == "finished":
+            source = "from the fold store" if stored else f"{result.seconds:.1f} s"
+            logger.info("  trial %d fold %d: log loss %.4f (%s)", number, result.fold, result.log_loss, source)
+
+    def trial_ended(self, number: int, outcome: Outcome) -> None:
+        if outcome.log_loss is not None:
+            logger.info("trial %d complete: log loss %.4f", number, outcome.log_loss)
+        else:
+            word = "not finished" if outcome.interrupted else outcome.state.name.lower().replace("fail", "failed")
+            logger.info("trial %d %s: %s", number, word, outcome.reason)
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def describe_recipe(recipe: Recipe) -> str:
+    """A recipe in one line."""
+    parts = [recipe.backbone, f"{recipe.image_size} px", recipe.tuning, f"lr {recipe.learning_rate:.2g}"]
+    if recipe.tuning == "full":
+        parts += [recipe.augmentation, f"{recipe.epochs} epochs"]
+    else:
+        parts += [f"shrinkage {recipe.shrinkage:.2f}", f"power {recipe.power:.2f}"]
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `1 h 05 min`, `3 min 20 s` or `12 s`.
+
+    Example:
+        >>> duration(200)
+        '3 min 20 s'
+    """
+    whole = max(0, round(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

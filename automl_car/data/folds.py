@@ -1,0 +1,196 @@
+"""Labels and duplicate groups in, K stratified folds out; written once per study and read ever after.
+
+Every trial of a study is judged on the same folds, so folds.csv is never written twice: if the photos change, their
+folds no longer fit and reading them is an error. A group of duplicates is always in one fold, because a model that
+was trained on a photo's copy would be judged on what it has seen.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from automl_car.errors import DataError
+from automl_car.files import write_atomically
+from automl_car.records import Dataset, Folds, IntArray, fingerprint
+
+_COLUMNS = ["path", "label", "fold", "group", "bytes"]
+
+
+def make_folds(labels: Sequence[int] | IntArray, groups: IntArray, *, count: int, seed: int) -> IntArray:
+    """Split the rows into folds with nearly the same share of each class.
+
+    A class may have fewer photos than there are folds: it is then missing from the validation of some folds, which
+    costs nothing but a noisier estimate. What does cost is a class in one fold only, see `classes_in_one_fold`.
+
+    Args:
+        labels: class index of each row.
+        groups: int64 (N,), from `group_duplicates`.
+        count: of folds.
+        seed: of the shuffle; the same seed gives the same folds.
+
+    Returns:
+        int64 (N,): the fold that each row is validated in.
+
+    Raises:
+        DataError: there are fewer than 2 folds, or more than the photos suffice for.
+    """
+    classes = np.asarray(labels, dtype=np.int64)
+    _check_count(classes, groups, count)
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    assignment = np.full(len(classes), -1, dtype=np.int64)
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)  # allowed, above
+        for fold, (_, rows) in enumerate(splitter.split(np.zeros(len(classes)), classes, groups)):
+            assignment[rows] = fold
+    if len(np.unique(assignment)) < count:
+        raise DataError(f"{count} folds are too many: copies of the same photos leave one of them empty.")
+    return assignment
+
+
+def classes_in_one_fold(labels: Sequence[int] | IntArray, assignment: IntArray) -> IntArray:
+    """Classes whose photos are all in one fold: when that fold is validated, nobody has trained them.
+
+    Happens to a class that consists of copies of one photo.
+
+    Returns:
+        int64: class indices, ascending.
+    """
+    pairs = np.unique(np.stack([np.asarray(labels, dtype=np.int64), assignment]), axis=1)
+    classes, folds = np.unique(pairs[0], return_counts=True)
+    alone: IntArray = classes[folds == 1]
+    return alone
+
+
+def write_folds(path: Path, dataset: Dataset, assignment: IntArray, groups: IntArray) -> Folds:
+    """Write the folds of a new study.
+
+    Args:
+        path: of the CSV file: path, label, fold, group and the size of the file in bytes.
+        dataset: whose training rows are split.
+        assignment: int64 (N,), from `make_folds`.
+        groups: int64 (N,), from `group_duplicates`.
+
+    Raises:
+        DataError: a photo is missing.
+    """
+    sizes = _file_sizes(dataset)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    labels = (dataset.class_names[label] for label in dataset.labels)
+    writer.writerows(zip(dataset.train_paths, labels, assignment.tolist(), groups.tolist(), sizes, strict=True))
+    write_atomically(path, text.getvalue())
+    return _folds(dataset, assignment, sizes)
+
+
+def read_folds(path: Path, dataset: Dataset, *, check_files: bool = True) -> Folds:
+    """Read the folds of an existing study.
+
+    Args:
+        path: of the CSV file that `write_folds` wrote.
+        dataset: must have the photos and labels that the folds were made for, in the same order.
+        check_files: also compare the sizes of the photos on the disk; processes that only see the image cache do not.
+
+    Raises:
+        DataError: the file is missing or damaged, or the photos are not those that the study began with.
+    """
+    rows = _read_rows(path)
+    changes = _describe_changes(rows, dataset)
+    if not changes and check_files:
+        changes = _describe_changed_sizes(rows, _file_sizes(dataset))
+    if changes:
+        raise DataError(
+            f"The photos are not those that {path} was made for: {changes}.",
+            hint="Start a new study for the changed data (another --study name), or restore the photos.",
+        )
+    return _folds(dataset, np.array([int(row[2]) for row in rows], dtype=np.int64), [int(row[4]) for row in rows])
+
+
+def _check_count(labels: IntArray, groups: IntArray, count: int) -> None:
+    if count < 2:
+        raise DataError(f"{count} folds are too few: a model needs photos to train on and others to be judged on.")
+    distinct, largest = len(np.unique(groups)), int(np.bincount(labels).max())
+    most = min(distinct, largest)
+    if count > most:
+        raise DataError(
+            f"{count} folds are too many: there are {distinct} different photos, and at most {largest} of one class.",
+            hint=f"Set data.folds to {most} or less." if most >= 2 else "Add photos.",
+        )
+
+
+def _folds(dataset: Dataset, assignment: IntArray, sizes: Sequence[int]) -> Folds:
+    rows = [
+        [_nfc(path), size, dataset.class_names[label], fold]
+        for path, size, label, fold in zip(dataset.train_paths, sizes, dataset.labels, assignment.tolist(), strict=True)
+    ]
+    key = fingerprint({"rows": rows, "class_names": dataset.class_names})
+    return Folds(assignment, int(assignment.max()) + 1, key)
+
+
+def _file_sizes(dataset: Dataset) -> list[int]:
+    try:
+        return [(dataset.root / path).stat().st_size for path in dataset.train_paths]
+    except OSError as error:
+        raise DataError(f"The training photo `{error.filename}` cannot be read: {error.strerror}.") from error
+
+
+def _read_rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+    except FileNotFoundError as error:
+        raise DataError(f"The folds {path} are missing.", hint="Run the search first: it makes them.") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"The folds {path} cannot be read: {error}.") from error
+    if header != _COLUMNS or not rows or not all(_is_whole(row) for row in rows):
+        raise DataError(
+            f"The folds {path} are damaged: not every line holds {', '.join(_COLUMNS)}.",
+            hint="Restore the file, or start a new study.",
+        )
+    return rows
+
+
+def _is_whole(row: list[str]) -> bool:
+    return len(row) == len(_COLUMNS) and all(value.isdecimal() for value in row[2:])
+
+
+def _describe_changes(rows: list[list[str]], dataset: Dataset) -> str:
+    """What differs in paths and labels, or "" if nothing does."""
+    then = [(_nfc(row[0]), _nfc(row[1])) for row in rows]
+    now = [
+        (_nfc(path), dataset.class_names[label])
+        for path, label in zip(dataset.train_paths, dataset.labels, strict=True)
+    ]
+    if then == now:
+        return ""
+    old, new = dict(then), dict(now)
+    parts = [
+        _count("photo was removed", "photos were removed", [path for path in old if path not in new]),
+        _count("photo was added", "photos were added", [path for path in new if path not in old]),
+        _count("label changed", "labels changed", [path for path in new if path in old and old[path] != new[path]]),
+    ]
+    return ", ".join(part for part in parts if part) or "their order changed"
+
+
+def _describe_changed_sizes(rows: list[list[str]], sizes: list[int]) -> str:
+    changed = [row[0] for row, size in zip(rows, sizes, strict=True) if int(row[4]) != size]
+    return _count("file has another size", "files have another size", changed)
+
+
+def _count(one: str, many: str, paths: list[str]) -> str:
+    if not paths:
+        return ""
+    return f"{len(paths)} {one if len(paths) == 1 else many} (first: {paths[0]})"
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,193 @@
+"""One image file in, one RGB array out, or a DataError with the reason: nothing is ever filled with grey.
+
+| file | what is done |
+| --- | --- |
+| any extension | ignored; the first bytes decide |
+| EXIF orientation | applied: all 8 variants give the upright picture |
+| EXIF that cannot be read | the picture is taken as upright |
+| CMYK, palette, 1-bit, 8-bit grey | converted to RGB; colour profiles are not applied |
+| 16-bit grey | divided by 257, so that 65535 becomes 255 |
+| 32-bit grey, whole numbers or fractions | scaled by the range of its values, see `_deep_grey` |
+| transparency (alpha, or a transparent colour) | laid on white |
+| animation | first frame |
+| truncated, empty, HTML, not an image, unknown format | DataError |
+| more than 100 million pixels | DataError from the header, before any pixel is decoded |
+| folder, pipe, device, dangling link | DataError, without waiting |
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from automl_car.errors import DataError
+
+MAX_PIXELS = 100_000_000
+
+# `_open` checks MAX_PIXELS itself, from the header. Pillow's own limit is lower and warns once per process, which
+# is neither an answer nor thread-safe to silence.
+Image.MAX_IMAGE_PIXELS = None
+
+# Formats of photos only: Pillow would also start Ghostscript for a file that claims to be EPS.
+_PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+Image.init()  # loads all formats; some builds of Pillow lack AVIF or WebP
+_FORMATS = tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """A decoded file.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), RGB, upright.
+        size: width and height in the file, before rotation and reduction.
+        mode: Pillow's name of the colour mode in the file, such as "CMYK".
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    mode: str
+
+
+def read_image(path: Path, *, short_side: int | None = None) -> NDArray[np.uint8]:
+    """Read an image file as RGB.
+
+    Args:
+        path: of a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or JPEG 2000 file.
+        short_side: a larger image is reduced until its short side has this many pixels; None keeps the size.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        DataError: the file cannot be read or decoded; the message names it and says why.
+    """
+    try:
+        return decode_image(read_bytes(path), short_side=short_side).pixels
+    except DataError as error:
+        raise DataError(f"The image `{path}` cannot be used: {error.message}.") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of an ordinary file.
+
+    Raises:
+        DataError: with the bare reason, such as "is a folder".
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError("it is a folder, not a file")
+        if not stat.S_ISREG(mode):  # reading a pipe would wait for ever
+            raise DataError("it is a pipe or a device, not a file")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError("it is a link to a missing file" if path.is_symlink() else "it does not exist") from error
+    except OSError as error:
+        raise DataError(f"it cannot be read ({error.strerror})") from error
+
+
+def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
+    """Decode the bytes of an image file; see `read_image`.
+
+    Raises:
+        DataError: with the bare reason, without a file name.
+    """
+    if not data:
+        raise DataError("it is empty (0 bytes)")
+    try:
+        with _open(data) as image:
+            size, mode = image.size, image.mode
+            return DecodedImage(np.array(_decode(image, short_side)), size, mode)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises a dozen kinds for damaged files: SyntaxError, struct.error, EOFError …
+        raise DataError(f"it cannot be decoded ({error})") from error
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        start = data[:12].decode("ascii", "replace")
+        raise DataError(f"it is not an image of a known format; it begins with {start!a}") from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DataError(f"it has {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} million")
+    return image
+
+
+def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    target = _reduced_size(image.size, short_side)
+    if target != image.size and short_side:
+        # A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time; never below the target.
+        image.draft(None, (short_side, short_side))
+    image.load()
+    rgb = _to_rgb(image)
+    if target != rgb.size:
+        rgb = rgb.resize(target, Image.Resampling.BICUBIC)  # Pillow's filter widens with the reduction: no aliasing
+    turn = _UPRIGHT.get(orientation) if orientation else None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _reduced_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+    """Width and height with the same aspect ratio and the given short side; never larger than before.
+
+    Example:
+        >>> _reduced_size((1200, 800), 400), _reduced_size((300, 200), 400)
+        ((600, 400), (300, 200))
+    """
+    short = min(size)
+    if short_side is None or short <= short_side:
+        return size
+    width, height = (max(short_side, round(side * short_side / short)) for side in size)
+    return width, height
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_deep_grey(np.asarray(image).astype(np.float64))).convert("RGB")
+    if image.has_transparency_data:
+        upper = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", upper.size, "white"), upper).convert("RGB")
+    return image.convert("RGB")
+
+
+def _deep_grey(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """32-bit grey to 8 bits: the range of the values tells what they mean.
+
+    0 to 1 in fractions becomes 0 to 255, 0 to 255 stays, up to 65535 is divided by 257, and anything else is
+    stretched from its smallest to its largest value.
+    """
+    if not np.isfinite(values).all():
+        raise DataError("it has pixels that are not finite numbers")
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 65535:
+        scaled = (values - low) * (255 / (high - low) if high > low else 0)
+    elif high > 255:
+        scaled = values / 257
+    elif high <= 1 and (values % 1).any():
+        scaled = values * 255
+    else:
+        scaled = values
+    return np.rint(scaled).astype(np.uint8)

@@ -1,0 +1,140 @@
+"""The prepared data of a study: what `prepare` found, written beside the study and read by every training process.
+
+<study>/dataset.json      the data set after quarantine
+        folds.csv         see `folds`
+        audit.json        the audit
+        quarantine.csv    training photos that cannot be decoded, with the reason; absent if there are none
+        prepared.json     which image cache, and which of its entries belongs to which row; written last
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_car.data.audit import Audit
+from automl_car.data.facts import Problem
+from automl_car.data.folds import read_folds
+from automl_car.data.index import load_dataset, save_dataset
+from automl_car.data.ragged import ImageCache
+from automl_car.errors import StudyError
+from automl_car.files import write_atomically
+from automl_car.records import Dataset, Folds, IntArray
+
+_GREY = np.full((8, 8, 3), 128, dtype=np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that training and prediction need of the data.
+
+    Attributes:
+        dataset: after quarantine; the test rows are all there.
+        folds: of the training rows.
+        images: the decoded photos.
+        train_entries: int64 (N,): entry of `images` of each training row.
+        test_entries: int64 (T,): entry of each test row; -1 where the file is broken.
+        audit: what was found.
+    """
+
+    dataset: Dataset
+    folds: Folds
+    images: ImageCache
+    train_entries: IntArray
+    test_entries: IntArray
+    audit: Audit
+
+    @property
+    def photos_key(self) -> str:
+        """Names the decoded photos and their order; what is computed from them can be stored under it."""
+        return self.images.directory.name
+
+    def train_image(self, row: int) -> NDArray[np.uint8]:
+        """The photo of a training row: uint8 (H, W, 3), read-only."""
+        return self.images.image(int(self.train_entries[row]))
+
+    def test_image(self, row: int) -> NDArray[np.uint8]:
+        """The photo of a test row: uint8 (H, W, 3), read-only.
+
+        A broken file gives a grey square, so that batches stay whole; `fill_test` replaces what a model says to it.
+        """
+        entry = int(self.test_entries[row])
+        return _GREY if entry < 0 else self.images.image(entry)
+
+    def fill_test(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the broken test photos the only honest answer: the share of each class in the training photos.
+
+        Args:
+            logits: float32 (T, C) of all test rows.
+
+        Returns:
+            float32 (T, C); rows of broken files hold the logarithm of the classes' shares.
+        """
+        counts = np.bincount(self.dataset.labels, minlength=self.dataset.num_classes)
+        shares = np.log(counts / counts.sum()).astype(np.float32)
+        return np.where((self.test_entries < 0)[:, None], shares, logits)
+
+
+def open_prepared(study_directory: Path, cache_directory: Path) -> Prepared:
+    """Read what `prepare` left; opens no photo.
+
+    Raises:
+        StudyError: the study was never prepared.
+        DataError, StoreError: its files, or the image cache, are damaged or missing.
+    """
+    try:
+        values = json.loads((study_directory / "prepared.json").read_text(encoding="utf-8"))
+        audit = Audit.from_json(json.loads((study_directory / "audit.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"The study in {study_directory} has no {Path(error.filename).name}.", hint="Run `automl-car search` first."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"prepared.json or audit.json in {study_directory} is damaged: {error}.",
+            hint="Run `automl-car search` again: it writes them anew.",
+        ) from error
+    dataset = load_dataset(study_directory / "dataset.json")
+    return Prepared(
+        dataset,
+        read_folds(study_directory / "folds.csv", dataset, check_files=False),
+        ImageCache.open(cache_directory / "images" / values["key"]),
+        np.array(values["train_entries"], dtype=np.int64),
+        np.array(values["test_entries"], dtype=np.int64),
+        audit,
+    )
+
+
+def write_prepared(study_directory: Path, prepared: Prepared) -> None:
+    """Write all but folds.csv, which is written when the study begins and never again."""
+    save_dataset(prepared.dataset, study_directory / "dataset.json")
+    _write_json(study_directory / "audit.json", prepared.audit.to_json())
+    _write_quarantine(study_directory / "quarantine.csv", prepared.audit.quarantined)
+    values = {
+        "key": prepared.photos_key,
+        "train_entries": prepared.train_entries.tolist(),
+        "test_entries": prepared.test_entries.tolist(),
+    }
+    _write_json(study_directory / "prepared.json", values)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(values, ensure_ascii=False))
+
+
+def _write_quarantine(path: Path, problems: tuple[Problem, ...]) -> None:
+    if not problems:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "reason"])
+    writer.writerows([problem.path, problem.reason] for problem in problems)
+    write_atomically(path, text.getvalue())

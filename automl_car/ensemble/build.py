@@ -1,0 +1,132 @@
+"""`build_ensemble`: the out-of-fold and test logits of all candidates in; the finished `Ensemble` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from automl_car.ensemble.calibration import fit_temperature
+from automl_car.ensemble.estimate import (
+    SINGLE,
+    Calibrated,
+    choose_and_temper,
+    choose_plan,
+    cross_fit,
+    cross_fitted_probabilities,
+    splits,
+)
+from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
+from automl_car.ensemble.losses import log_softmax, true_class
+from automl_car.ensemble.pool import true_class_probabilities
+from automl_car.errors import ConfigError, DataError
+from automl_car.records import Candidate, Ensemble, FloatArray, IntArray, Member
+
+
+def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, *, top_k: int) -> Ensemble:
+    """Chooses members, weights and calibration by cross-fitted log loss, then fits them on all rows.
+
+    Args:
+        candidates: complete trials. Where only some folds are finished, pass `oof_logits` of those rows, the same
+            ones for all candidates, and the labels and folds of those rows; `Ensemble.rows` says how many.
+            Logits are read one candidate at a time, so they may be memory maps of any float type.
+        labels: class indices (N,).
+        folds: the fold of each row (N,). If all are of one fold, five fixed random splits take the folds' place.
+        top_k: most members.
+
+    Raises:
+        ConfigError: `top_k` is below 1.
+        DataError: nothing to build from, shapes that differ, labels outside the classes, or logits that are not finite.
+    """
+    _check(candidates, labels, folds, top_k)
+    calibrated = _calibrate_each(candidates, labels)
+    folds = splits(folds)
+    cross_fits = cross_fit(candidates, calibrated, labels, folds, top_k=top_k)
+    plan = choose_plan(cross_fits)
+    tempered = choose_and_temper(candidates, calibrated, labels, np.arange(len(labels)), top_k)
+    fitted = fit_pool(plan, tempered)
+    return Ensemble(
+        members=_members(candidates, calibrated, plan, tempered, fitted),
+        pool=fitted.pool,
+        temperature=fitted.calibration.temperature,
+        uniform=fitted.calibration.uniform,
+        log_loss=_log_loss(fitted, candidates, labels),
+        nested_log_loss=cross_fits[plan].log_loss,
+        standard_error=cross_fits[plan].standard_error,
+        best_single=cross_fits[SINGLE].log_loss,
+        oof_probabilities=cross_fitted_probabilities(cross_fits[plan], candidates, folds),
+        test_probabilities=predict(fitted, (candidates[index].test_logits for index in fitted.members)),
+        rows=len(labels),
+    )
+
+
+def _check(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, top_k: int) -> None:
+    if top_k < 1:
+        raise ConfigError(f"An ensemble of at most {top_k} members is empty.", hint="Set --top-k to 1 or more.")
+    if not candidates:
+        raise DataError("There is no trial to build an ensemble from.", hint="Let a search finish at least one trial.")
+    if len(labels) < 2 or len(folds) != len(labels):
+        raise DataError(f"An ensemble needs at least 2 rows with a fold each; got {len(labels)} and {len(folds)}.")
+    classes, tests = candidates[0].oof_logits.shape[1], len(candidates[0].test_logits)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"Labels {labels.min()} … {labels.max()} do not fit logits of {classes} classes.")
+    problems = [
+        f"the {part} logits of {candidate.name} {problem}"
+        for candidate in candidates
+        for part, logits, rows in (
+            ("out-of-fold", candidate.oof_logits, len(labels)),
+            ("test", candidate.test_logits, tests),
+        )
+        for problem in _problems(logits, (rows, classes))
+    ]
+    if problems:
+        raise DataError("Logits that cannot be pooled: " + "; ".join(problems) + ".")
+
+
+def _problems(logits: FloatArray, shape: tuple[int, int]) -> list[str]:
+    if logits.shape != shape:
+        return [f"have shape {logits.shape}, not {shape}"]
+    return [] if np.isfinite(logits).all() else ["hold NaN or infinite values"]
+
+
+def _calibrate_each(candidates: Sequence[Candidate], labels: IntArray) -> Calibrated:
+    temperatures, rows = [], []
+    for candidate in candidates:
+        temperature = fit_temperature(candidate.oof_logits, labels)
+        temperatures.append(temperature)
+        tempered = log_softmax(candidate.oof_logits, temperature=temperature)
+        rows.append(true_class_probabilities([tempered], labels)[0])
+    return Calibrated(np.array(temperatures), np.stack(rows))
+
+
+def _members(
+    candidates: Sequence[Candidate], calibrated: Calibrated, plan: Plan, tempered: TemperedMembers, fitted: FittedPool
+) -> tuple[Member, ...]:
+    """The members of weight above 0, heaviest first."""
+    own_losses = -np.log(calibrated.probabilities).mean(axis=1)
+    log_loss = _log_loss(fitted, candidates, tempered.labels)
+    members = [
+        Member(
+            name=candidates[index].name,
+            backbone=candidates[index].backbone,
+            temperature=temperature,
+            weight=weight,
+            log_loss=float(own_losses[index]),
+            gain=_log_loss_without(index, candidates, plan, tempered) - log_loss,
+        )
+        for index, temperature, weight in zip(fitted.members, fitted.temperatures, fitted.weights, strict=True)
+    ]
+    return tuple(sorted(members, key=lambda member: -member.weight))
+
+
+def _log_loss_without(index: int, candidates: Sequence[Candidate], plan: Plan, tempered: TemperedMembers) -> float:
+    """Of the same plan, refitted without one member; without the only one, every class is as likely as any other."""
+    others = [position for position, member in enumerate(tempered.indices) if member != index]
+    if plan.members == 1 or not others:
+        return float(np.log(candidates[index].oof_logits.shape[1]))
+    return _log_loss(fit_pool(plan, tempered.take(others)), candidates, tempered.labels)
+
+
+def _log_loss(fitted: FittedPool, candidates: Sequence[Candidate], labels: IntArray) -> float:
+    probabilities = predict(fitted, (candidates[index].oof_logits for index in fitted.members))
+    return -float(np.log(true_class(probabilities, labels)).mean())

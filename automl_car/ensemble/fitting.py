@@ -1,0 +1,136 @@
+"""The whole pipeline on given rows: members → temperatures → weights → pool → calibration; and its use on new logits.
+
+`estimate` runs it once for each fold on the rows of the others, `build` once on all rows: what is estimated is what
+is shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_car.ensemble.calibration import Calibration, apply, fit_calibration, fit_temperature
+from automl_car.ensemble.losses import log_softmax
+from automl_car.ensemble.pool import PoolKind, fit_weights, pool_logits
+from automl_car.records import FloatArray, IntArray
+
+Weighting = Literal["fitted", "uniform"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to combine members.
+
+    Attributes:
+        pool: which mean.
+        weighting: "fitted" weights, or "uniform" ones that cannot overfit.
+        members: most members; None for as many as were chosen, 1 for the best trial alone.
+    """
+
+    pool: PoolKind
+    weighting: Weighting
+    members: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TemperedMembers:
+    """The chosen candidates, each with its own temperature divided out; the only copies of logits that are kept.
+
+    Attributes:
+        indices: of the candidates, the best first.
+        temperatures: of each.
+        log_probabilities: float64 (N, C) of each, on the rows of `labels`.
+        labels: class indices (N,).
+    """
+
+    indices: tuple[int, ...]
+    temperatures: tuple[float, ...]
+    log_probabilities: tuple[FloatArray, ...]
+    labels: IntArray
+
+    def take(self, positions: Sequence[int]) -> TemperedMembers:
+        """Only the members at these positions, in this order."""
+        return TemperedMembers(
+            tuple(self.indices[position] for position in positions),
+            tuple(self.temperatures[position] for position in positions),
+            tuple(self.log_probabilities[position] for position in positions),
+            self.labels,
+        )
+
+
+@dataclass(frozen=True)
+class FittedPool:
+    """All numbers that turn the members' logits into probabilities.
+
+    Attributes:
+        members: indices of the candidates, each with a weight above 0.
+        temperatures: what each member's logits are divided by before pooling.
+        pool: which mean.
+        weights: of the members; their sum is 1.
+        calibration: of the pooled logits.
+    """
+
+    members: tuple[int, ...]
+    temperatures: tuple[float, ...]
+    pool: PoolKind
+    weights: tuple[float, ...]
+    calibration: Calibration
+
+
+def temper(
+    indices: Sequence[int], logits: Iterable[NDArray[Any]], labels: IntArray, *, starts: Iterable[float]
+) -> TemperedMembers:
+    """Fits each member's temperature, so that an over-confident member does not shout down the others.
+
+    Args:
+        indices: of the candidates.
+        logits: (N, C) of each of them; a generator keeps only one in memory.
+        labels: class indices (N,).
+        starts: a guess of each temperature.
+    """
+    temperatures, tempered = [], []
+    for values, start in zip(logits, starts, strict=True):
+        temperature = fit_temperature(values, labels, start=start)
+        temperatures.append(temperature)
+        tempered.append(log_softmax(values, temperature=temperature))
+    return TemperedMembers(tuple(indices), tuple(temperatures), tuple(tempered), labels)
+
+
+def fit_pool(plan: Plan, members: TemperedMembers) -> FittedPool:
+    """Weights and calibration of least log loss on the members' rows; members of weight 0 are left out."""
+    members = members.take(range(len(members.indices))[: plan.members])
+    weights = _weights(plan, members)
+    kept = np.flatnonzero(weights).tolist()
+    members = members.take(kept)
+    pooled = pool_logits(plan.pool, members.log_probabilities, weights[kept])
+    return FittedPool(
+        members.indices,
+        members.temperatures,
+        plan.pool,
+        tuple(weights[kept].tolist()),
+        fit_calibration(pooled, members.labels),
+    )
+
+
+def _weights(plan: Plan, members: TemperedMembers) -> FloatArray:
+    if plan.weighting == "fitted":
+        return fit_weights(plan.pool, members.log_probabilities, members.labels)
+    return np.full(len(members.indices), 1 / len(members.indices))
+
+
+def predict(fitted: FittedPool, logits: Iterable[NDArray[Any]]) -> FloatArray:
+    """Calibrated probabilities, float64 (N, C), of any rows; each row sums to 1.
+
+    Args:
+        fitted: from `fit_pool`.
+        logits: (N, C) of each of `fitted.members`, in that order.
+    """
+    tempered = [
+        log_softmax(values, temperature=temperature)
+        for values, temperature in zip(logits, fitted.temperatures, strict=True)
+    ]
+    return apply(fitted.calibration, pool_logits(fitted.pool, tempered, np.array(fitted.weights)))

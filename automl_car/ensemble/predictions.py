@@ -1,0 +1,112 @@
+"""Reads a prediction file: a CSV with an id and one probability column per class; nothing is judged but its form.
+
+Used by the scorer, by the check of a submission and wherever prediction files are combined or described.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from automl_car.errors import DataError
+from automl_car.records import FloatArray
+
+_MOST_SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a prediction file says.
+
+    Attributes:
+        columns: names of the class columns after Unicode NFC: macOS writes `é` as two characters, Linux as one.
+        ids: of the rows, as written.
+        values: float64 (rows, columns); NaN and numbers outside [0, 1] are kept for the caller to judge.
+    """
+
+    columns: tuple[str, ...]
+    ids: tuple[str, ...]
+    values: FloatArray
+
+
+def read_predictions(path: Path) -> Predictions:
+    """The predictions in a CSV file (UTF-8, with or without a byte order mark).
+
+    Raises:
+        DataError: the file is missing, is not such a table, or names a column or an id twice.
+    """
+    return parse_predictions(_read_bytes(path), str(path))
+
+
+def parse_predictions(data: bytes, name: str) -> Predictions:
+    """The same for the bytes of a file; `name` is what errors call it."""
+    header, *rows = parse_table(data, name)
+    columns = tuple(unicodedata.normalize("NFC", column) for column in header[1:])
+    ids = tuple(row[0] for row in rows)
+    _require_distinct("Columns", columns, name)
+    _require_distinct("Ids", ids, name)
+    return Predictions(columns, ids, _numbers(rows, name))
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """All cells of a CSV file, header first, every row as long as the header; empty lines are left out.
+
+    Raises:
+        DataError: the file cannot be read, has no rows, or a row has another number of cells than the header.
+    """
+    return parse_table(_read_bytes(path), str(path))
+
+
+def parse_table(data: bytes, name: str) -> list[list[str]]:
+    """The same for the bytes of a file; `name` is what errors call it."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{name} is not a CSV file in UTF-8: {error}.") from error
+    if len(rows) < 2:
+        raise DataError(f"{name} has no rows below its header.")
+    ragged = [f"{row[0]!r} has {len(row)}" for row in rows[1:] if len(row) != len(rows[0])]
+    if ragged:
+        raise DataError(f"The header of {name} has {len(rows[0])} cells, but {shorten(ragged)}.")
+    return rows
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _require_distinct(kind: str, values: tuple[str, ...], name: str) -> None:
+    repeated = [value for value, times in Counter(values).items() if times > 1]
+    if repeated:
+        raise DataError(f"{kind} that stand more than once in {name}: {shorten(repeated)}.")
+
+
+def _numbers(rows: list[list[str]], name: str) -> FloatArray:
+    """The cells after the id; an empty cell is NaN."""
+    values = np.empty((len(rows), len(rows[0]) - 1))
+    for index, row in enumerate(rows):
+        try:
+            values[index] = [float(cell or "nan") for cell in row[1:]]
+        except ValueError as error:
+            raise DataError(f"Row {row[0]!r} of {name} holds a cell that is not a number: {error}.") from error
+    return values
+
+
+def shorten(names: list[str]) -> str:
+    """The first few names for a message, and how many more there are.
+
+    Example:
+        >>> shorten(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    shown = ", ".join(names[:_MOST_SHOWN])
+    return f"{shown} and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else shown

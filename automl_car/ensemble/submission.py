@@ -1,0 +1,70 @@
+"""Probabilities (T, classes) in; a file in exactly the sample submission's form out.
+
+The new file is checked in memory before it replaces an older one.
+
+Classes that the contest counts as one (`class_aliases`) share a class here but have a column each in the file. Both
+columns get the class's whole probability. The contest's scorer drops columns that no answer uses and divides by what
+is left: if the answers use one of the names, the other column vanishes and the sum is exactly right; if they use
+both, both are in the sum and this costs next to nothing. Filing 0 under the name that the answers use costs 34.5 for
+each of its photos.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from automl_car.ensemble.predictions import shorten
+from automl_car.ensemble.submission_check import find_problems, submission_format
+from automl_car.errors import DataError
+from automl_car.files import write_atomically
+from automl_car.records import Dataset, FloatArray, IntArray, SubmissionFormat
+
+
+def write_submission(path: Path, probabilities: FloatArray, dataset: Dataset) -> None:
+    """Writes the contest's file; an older one stays until the new one is complete and checked.
+
+    Args:
+        path: of the CSV file.
+        probabilities: (T, classes) in the order of `dataset.test_ids`; every value above 0, each row with sum 1.
+        dataset: with the sample submission's form.
+
+    Raises:
+        DataError: there is no sample submission, or its ids are not those of the test set.
+        ValueError: the probabilities do not make a valid file; nothing was written.
+    """
+    form = submission_format(dataset)
+    expected = (len(dataset.test_ids), dataset.num_classes)
+    if probabilities.shape != expected:
+        raise ValueError(f"The probabilities for {path} have shape {probabilities.shape}, not {expected}.")
+    data = _render(probabilities[_order_of_sample(dataset, form)], form)
+    problems = find_problems(data, str(path), form)
+    if problems:
+        raise ValueError(f"{path} was not written, because it would be invalid: " + "; ".join(problems) + ".")
+    write_atomically(path, data)
+
+
+def _order_of_sample(dataset: Dataset, form: SubmissionFormat) -> IntArray:
+    """For each row of the sample the row of the test set."""
+    position = {name: row for row, name in enumerate(dataset.test_ids)}
+    missing = sorted(set(form.ids) - set(position))
+    unknown = sorted(set(position) - set(form.ids))
+    if missing or unknown:
+        raise DataError(
+            f"The sample submission has {len(missing)} ids without a test photo ({shorten(missing) or 'none'}), "
+            f"and {len(unknown)} test photos are not in it ({shorten(unknown) or 'none'})."
+        )
+    return np.array([position[name] for name in form.ids], dtype=np.int64)
+
+
+def _render(probabilities: FloatArray, form: SubmissionFormat) -> bytes:
+    """The whole file; nine significant digits, so that a row's rounding errors stay below 1e-8."""
+    text = io.StringIO(newline="")
+    text.write(form.header + form.newline)
+    rows = csv.writer(text, lineterminator=form.newline)  # quotes an id where it must
+    for name, row in zip(form.ids, probabilities[:, form.column_classes].tolist(), strict=True):
+        rows.writerow([name, *(f"{value:.9g}" for value in row)])
+    return text.getvalue().encode("utf-8-sig" if form.bom else "utf-8")

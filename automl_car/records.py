@@ -1,0 +1,353 @@
+"""The frozen values that pass between the stages; nothing here does any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_car.catalog.records import ParamValue, PluginSources
+
+Tuning = Literal["head", "full"]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def fingerprint(value: Any) -> str:
+    """The first 16 hex digits of the sha256 of `value` as canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SubmissionFormat:
+    """How the contest wants its file: the sample submission's own header and its ids, in order.
+
+    Attributes:
+        header: the first line as it stands there, without BOM and line end.
+        columns: the class columns of that line, as written there.
+        column_classes: for each column, the index of its class in `Dataset.class_names`. Two columns share an
+            index where `class_aliases` says that the contest counts them as one class.
+        ids: the ids, in the order of the rows.
+        bom: whether the file begins with a UTF-8 byte order mark.
+        newline: "\\n" or "\\r\\n".
+    """
+
+    header: str
+    columns: tuple[str, ...]
+    column_classes: tuple[int, ...]
+    ids: tuple[str, ...]
+    bom: bool = False
+    newline: str = "\n"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The photos and labels of one problem.
+
+    Attributes:
+        root: folder that all paths are relative to.
+        class_names: NFC names in the order of the logits' columns.
+        train_paths: photo of each training row.
+        labels: class index of each training row.
+        test_ids, test_paths: id and photo of each test row; both empty when there is no test set.
+        submission: the contest's form, or None when there is no test set.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    train_paths: tuple[str, ...]
+    labels: tuple[int, ...]
+    test_ids: tuple[str, ...] = ()
+    test_paths: tuple[str, ...] = ()
+    submission: SubmissionFormat | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Folds:
+    """K stratified, duplicate-grouped splits of the training rows.
+
+    Attributes:
+        assignment: int64 (N,): the fold that each training row is validated in.
+        count: K.
+        fingerprint: hash of photos, labels and assignment; trials of one study share it.
+    """
+
+    assignment: IntArray
+    count: int
+    fingerprint: str
+
+    def validation_rows(self, fold: int) -> IntArray:
+        """Rows of `fold`, ascending."""
+        return np.flatnonzero(self.assignment == fold)
+
+    def training_rows(self, fold: int) -> IntArray:
+        """Rows of all other folds, ascending."""
+        return np.flatnonzero(self.assignment != fold)
+
+
+# ---- recipe ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One choice of everything that a trial trains with.
+
+    Attributes:
+        backbone, augmentation: names in the catalog.
+        tuning: "full" fine-tunes the whole network; "head" trains a linear head on features of the frozen backbone.
+        image_size: side of the square input, in pixels.
+        learning_rate: at the peak, of the last layers; the backbone's default rate times `lr_multiplier`.
+        epochs, batch_size: of the schedule; a step sees `batch_size` images.
+        patience: epochs without a better log loss after which a fold stops; 0 never stops early.
+        warmup: share of all steps during which the rate rises from 0.
+        weight_decay: of AdamW.
+        layer_decay: the rate of each group of layers is this times that of the group above it.
+        head_multiplier: the new last layer learns this many times faster than the network.
+        label_smoothing: share of the target spread over all classes.
+        mixup, cutmix: probability that a batch is mixed in this way.
+        plain_epochs: share of epochs at the end without mixing.
+        ema: half-life, in epochs, of the running mean of the weights that is validated and kept; 0 switches it off.
+        clip_norm: largest norm of a gradient; 0 switches clipping off.
+        flip: whether the mirrored photo joins at validation and test (and, for heads, in training).
+        shrinkage: of the covariance of frozen features, in [0, 1], where a linear head is fitted to them.
+        power: that frozen features are raised to before (tuning: head).
+        weights: "pretrained", "random", or a file.
+        seed: of everything random in training.
+        params: values of the plugins' own parameters, by `<plugin>.<param>`, sorted.
+    """
+
+    backbone: str
+    augmentation: str = "none"
+    tuning: Tuning = "full"
+    image_size: int = 224
+    learning_rate: float = 5e-4
+    epochs: int = 30
+    batch_size: int = 64
+    patience: int = 5
+    warmup: float = 0.1
+    weight_decay: float = 0.05
+    layer_decay: float = 0.9
+    head_multiplier: float = 10.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    plain_epochs: float = 0.15
+    ema: float = 0.5
+    clip_norm: float = 1.0
+    flip: bool = True
+    shrinkage: float = 0.3
+    power: float = 0.5
+    weights: str = "pretrained"
+    seed: int = 0
+    params: tuple[tuple[str, ParamValue], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `Recipe.from_json` reads them back."""
+        return {**dataclasses.asdict(self), "params": dict(self.params)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        """The recipe that `to_json` wrote."""
+        return cls(**{**values, "params": tuple(sorted(values["params"].items()))})
+
+    def id(self, folds: Folds) -> str:
+        """Names the recipe's folder in the fold store: a hash of recipe, data, folds and seed."""
+        return fingerprint({"recipe": self.to_json(), "folds": folds.fingerprint})
+
+
+# ---- one fold -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """All that a process needs to train one fold; small, and the same for every executor.
+
+    Attributes:
+        recipe, recipe_id, fold: what to train.
+        directory: checkpoints/<study>, with `dataset.json`, `folds.csv` and the fold store.
+        cache: folder of the image and feature caches.
+        plugins: where the backbone and the augmentation come from.
+        deadline: Unix time at which training stops, or None.
+        workers: processes that load photos; None leaves the choice to the machine.
+    """
+
+    recipe: Recipe
+    recipe_id: str
+    fold: int
+    directory: Path
+    cache: Path
+    plugins: PluginSources = field(default_factory=PluginSources)
+    deadline: float | None = None
+    workers: int | None = None
+
+    @property
+    def fold_directory(self) -> Path:
+        """Where the fold store keeps the result."""
+        return self.directory / self.recipe_id / f"fold-{self.fold}"
+
+
+@dataclass(frozen=True)
+class SpeedTask:
+    """Asks a training process how fast a recipe trains there; a few steps on random pictures.
+
+    Attributes:
+        recipe: with the backbone, image size and batch size to try.
+        num_classes: of the last layer.
+        plugins: where the backbone comes from.
+    """
+
+    recipe: Recipe
+    num_classes: int
+    plugins: PluginSources = field(default_factory=PluginSources)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Images per second: forward and backward in training, forward alone in validation."""
+
+    training: float
+    validation: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of one fold came to.
+
+    Attributes:
+        number: from 1.
+        total: epochs of the whole schedule.
+        train_loss: mean training loss, label smoothing and mixing included.
+        log_loss: mean natural-log loss on the fold's validation rows, not calibrated.
+        seconds: since the fold began.
+    """
+
+    number: int
+    total: int
+    train_loss: float
+    log_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a longer piece of work is: `done` of `total` photos, say."""
+
+    text: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """How the training of one fold ended.
+
+    Attributes:
+        status: "finished": the fold store holds it; "stopped": the clock ran out before it was done.
+        log_loss: of the validation rows after the one temperature that fits them; what trials are compared by.
+        raw_log_loss: before it.
+        temperature: that temperature; below 1 where the model was under-confident.
+        curve: one entry per epoch.
+        seconds: wall time of the fold.
+        peak_memory_bytes: of the device where it is a GPU, else of the process.
+        reason: why the fold stopped; empty when it finished.
+        images_per_second: training images that went forward and backward per second; 0 for heads.
+    """
+
+    recipe_id: str
+    fold: int
+    status: Literal["finished", "stopped"]
+    log_loss: float
+    raw_log_loss: float
+    temperature: float
+    curve: tuple[Epoch, ...]
+    seconds: float
+    peak_memory_bytes: int = 0
+    reason: str = ""
+    images_per_second: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+# ---- ensemble -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A complete trial as the ensemble sees it: logits, and nothing of the code that made them.
+
+    Attributes:
+        name: what reports call it, such as `trial 12`.
+        backbone: for reports.
+        oof_logits: float64 (N, C): each training row scored by the fold model that did not see it.
+        test_logits: float64 (T, C): mean over the fold models; (0, C) without a test set.
+    """
+
+    name: str
+    backbone: str
+    oof_logits: FloatArray
+    test_logits: FloatArray
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial in the ensemble.
+
+    Attributes:
+        name, backbone: of the candidate.
+        temperature: its logits are divided by this before pooling.
+        weight: share in the pool; the weights of all members sum to 1.
+        log_loss: its own, after that temperature, out of fold.
+        gain: how much the pool's `log_loss` would rise without it, all else fitted again.
+    """
+
+    name: str
+    backbone: str
+    temperature: float
+    weight: float
+    log_loss: float
+    gain: float
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """The weighted, calibrated combination of members.
+
+    Attributes:
+        members: heaviest first.
+        pool: "arithmetic" (weighted mean of the members' probabilities) or "geometric" (of their logarithms).
+        temperature: applied to the pool's logits; below 1 sharpens.
+        uniform: lambda, the share of the uniform distribution that is mixed in and keeps every class above zero.
+        log_loss: out of fold, with weights and calibration fitted on the same rows.
+        nested_log_loss: out of fold, with weights and calibration fitted on the other folds: the number to trust.
+        standard_error: of `nested_log_loss`, from the spread over photos.
+        best_single: nested log loss of the best trial alone, calibrated.
+        oof_probabilities: float64 (N, C), rows sum to 1; each row by the pool that was fitted without it, so
+            their log loss is `nested_log_loss`.
+        test_probabilities: float64 (T, C), rows sum to 1; by the pool that was fitted on all rows.
+        rows: training rows that the numbers above are measured on.
+    """
+
+    members: tuple[Member, ...]
+    pool: Literal["arithmetic", "geometric"]
+    temperature: float
+    uniform: float
+    log_loss: float
+    nested_log_loss: float
+    standard_error: float
+    best_single: float
+    oof_probabilities: FloatArray
+    test_probabilities: FloatArray
+    rows: int

@@ -1,0 +1,204 @@
+"""Tables for a terminal, and the same content as plain JSON values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from automl_car.catalog.manager import Catalog
+    from automl_car.pipeline import Outcome
+    from automl_car.records import Ensemble
+    from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
+
+STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "stopped": "red", "running": "cyan"}
+
+
+def _console() -> Console:
+    # Beyond a terminal nothing is folded or cut, so that `grep` and `cut` find whole lines.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+# ---- plugins --------------------------------------------------------------------------------------------------------
+
+
+def print_catalog(catalog: Catalog) -> None:
+    """Backbones, augmentations, and every plugin with its origin or its error."""
+    console = _console()
+    backbones = _table("backbone", "px", "learning rate", "weights", "licence", "source", right=("px", "learning rate"))
+    for name, backbone in catalog.backbones.items():
+        here = backbone.find_weights is None or backbone.find_weights() is not None
+        weights = "here" if here else Text("not on this machine", style="yellow")
+        backbones.add_row(
+            name, str(backbone.image_size), f"{backbone.default_lr:g}", weights, backbone.license, backbone.source
+        )
+    augmentations = _table("augmentation", "parameters", "source")
+    for name, augmentation in catalog.augmentations.items():
+        params = ", ".join(param.name for param in augmentation.params)
+        augmentations.add_row(name, params, augmentation.source)
+    plugins = _table("plugin", "origin", "version", "location", "state")
+    for row in catalog.plugins:
+        state = Text(f"error: {row.error}", style="red") if row.error else ("disabled" if row.disabled else "loaded")
+        plugins.add_row(row.name, row.origin, row.version, row.location, state)
+    for table in (backbones, augmentations, plugins):
+        console.print(table)
+        console.print()
+
+
+def catalog_json(catalog: Catalog) -> dict[str, Any]:
+    """The catalog as `plugins list --json` prints it."""
+    return {
+        "backbones": [
+            {
+                "name": backbone.name,
+                "image_size": backbone.image_size,
+                "default_lr": backbone.default_lr,
+                "weights_here": backbone.find_weights is None or backbone.find_weights() is not None,
+                "params": [param.to_json() for param in backbone.params],
+                "license": backbone.license,
+                "source": backbone.source,
+            }
+            for backbone in catalog.backbones.values()
+        ],
+        "augmentations": [
+            {"name": record.name, "params": [param.to_json() for param in record.params], "source": record.source}
+            for record in catalog.augmentations.values()
+        ],
+        "plugins": [
+            {
+                "name": row.name,
+                "origin": row.origin,
+                "version": row.version,
+                "location": row.location,
+                "error": row.error,
+                "disabled": row.disabled,
+            }
+            for row in catalog.plugins
+        ],
+    }
+
+
+# ---- studies --------------------------------------------------------------------------------------------------------
+
+
+def print_studies(rows: tuple[StudyRow, ...]) -> None:
+    """One line per study."""
+    numbers = ("trials", "complete", "pruned", "failed", "best log loss")
+    table = _table("study", *numbers, "last trial", right=numbers)
+    for row in rows:
+        counts = (str(row.trials), str(row.complete), str(row.pruned), str(row.failed))
+        table.add_row(row.name, *counts, _number(row.best), row.last)
+    _console().print(table)
+
+
+def study_json(row: StudyRow) -> dict[str, Any]:
+    """One study as `studies list --json` prints it."""
+    return {
+        "name": row.name,
+        "trials": row.trials,
+        "complete": row.complete,
+        "pruned": row.pruned,
+        "failed": row.failed,
+        "best_log_loss": row.best,
+        "last_trial": row.last,
+    }
+
+
+def print_study(study: ShownStudy) -> None:
+    """The trials of a study, best first, then those that ended early with their reasons."""
+    console = _console()
+    numbers = ("trial", "log loss", "seconds", "rate")
+    columns = ("trial", "log loss", "state", "backbone", "tuning", "px", "augmentation", "rate", "seconds", "folds")
+    table = _table(*columns, right=numbers)
+    for trial in study.trials:
+        table.add_row(*_trial_cells(trial))
+    console.print(table)
+    reasons = [trial for trial in study.trials if trial.reason]
+    if reasons:
+        console.print()
+        for trial in reasons:
+            console.print(Text(f"trial {trial.number} {trial.state}: {trial.reason}", style=STYLES[trial.state]))
+
+
+def _trial_cells(trial: ShownTrial) -> tuple[str | Text, ...]:
+    return (
+        str(trial.number),
+        _number(trial.log_loss),
+        Text(trial.state, style=STYLES.get(trial.state, "")),
+        trial.backbone,
+        trial.tuning,
+        str(trial.image_size),
+        trial.augmentation,
+        f"{trial.learning_rate:.2g}",
+        _number(trial.seconds, 0),
+        " ".join(f"{loss:.3f}" for loss in trial.fold_log_loss),
+    )
+
+
+def shown_json(study: ShownStudy) -> dict[str, Any]:
+    """One study as `studies show --json` prints it."""
+    return {"name": study.name, "settings": study.settings, "trials": [vars(trial) for trial in study.trials]}
+
+
+# ---- what a journey left --------------------------------------------------------------------------------------------
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """What was found, what it is worth, and where it is."""
+    console = _console()
+    ended = outcome.complete + outcome.pruned + outcome.failed
+    counts = f"{outcome.complete} complete, {outcome.pruned} pruned, {outcome.failed} failed"
+    console.print(f"study: {outcome.study}, {ended} trials ({counts})")
+    if outcome.best_trial is not None:
+        console.print(f"best single trial: {outcome.best_trial}, log loss {_number(outcome.best_log_loss)}")
+    if outcome.ensemble is None:
+        console.print("no fold is finished yet, so there is no ensemble and no submission")
+        return
+    _print_ensemble(console, outcome.ensemble)
+    if outcome.submission is not None:
+        console.print(f"submission: {outcome.submission}")
+
+
+def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
+    numbers = ("weight", "log loss", "gain")
+    table = _table("member", "backbone", *numbers, right=numbers)
+    for member in ensemble.members:
+        cells = (_number(member.weight, 3), _number(member.log_loss), _number(member.gain))
+        table.add_row(member.name, member.backbone, *cells)
+    console.print(table)
+    console.print(
+        f"ensemble: log loss {ensemble.nested_log_loss:.4f} ± {1.96 * ensemble.standard_error:.4f} out of fold "
+        f"({ensemble.rows} photos; best member alone {ensemble.best_single:.4f}); {ensemble.pool} pool, "
+        f"temperature {ensemble.temperature:.2f}"
+    )
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What `search --json` and `ensemble --json` print."""
+    from automl_car.pipeline import to_json
+
+    return {
+        "study": outcome.study,
+        "complete": outcome.complete,
+        "pruned": outcome.pruned,
+        "failed": outcome.failed,
+        "best_trial": outcome.best_trial,
+        "best_log_loss": outcome.best_log_loss,
+        "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
+        "submission": str(outcome.submission) if outcome.submission else None,
+    }

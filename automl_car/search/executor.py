@@ -1,0 +1,157 @@
+"""Runs fold tasks in a process of its own, which is replaced when it dies.
+
+An executor is anything with `submit(task) -> Future[FoldResult]`, `machine()` and `close()`. The local one keeps one
+spawned child per device: a child that is killed, crashes or leaks takes no other fold and no study with it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from automl_car.errors import AutomlCarError, ExecutorError
+from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Speed, SpeedTask
+
+Watch = Callable[[FoldTask, Epoch | Progress], None]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the training process found: device type ("cpu", "cuda", "mps"), its name, and cores."""
+
+    device: str
+    name: str
+    cores: int
+
+
+class Executor(Protocol):
+    """What the driver needs; a cluster's executor offers the same."""
+
+    def machine(self) -> Machine:
+        """What folds are trained on."""
+        ...
+
+    def submit(self, task: FoldTask) -> Future[FoldResult]:
+        """Train the fold; the future raises AutomlCarError for what went wrong."""
+        ...
+
+    def measure(self, task: SpeedTask) -> Future[Speed]:
+        """Try a recipe for a few steps; the future raises AutomlCarError for what went wrong."""
+        ...
+
+    def close(self) -> None:
+        """End what is running and give the devices back."""
+        ...
+
+
+class LocalExecutor:
+    """One child process on this machine, started at once so that its imports overlap with other work.
+
+    Args:
+        watch: called, from another thread, with each epoch and progress of the fold in flight.
+        log: file that the child's stderr goes to.
+    """
+
+    def __init__(self, watch: Watch, log: Path) -> None:
+        self._watch = watch
+        self._log = log
+        self._lock = threading.Lock()
+        self._closed = False
+        self._start_child()
+
+    def machine(self) -> Machine:
+        """What the child found; waits until it has started."""
+        if self._machine is None:
+            self._machine = self._receive()
+            if not isinstance(self._machine, Machine):
+                raise ExecutorError(f"The training process began with {self._machine!r}.")
+        return self._machine
+
+    def submit(self, task: FoldTask) -> Future[FoldResult]:
+        """Train the fold in the child. Tasks submitted meanwhile wait their turn."""
+        return self._send(task)
+
+    def measure(self, task: SpeedTask) -> Future[Speed]:
+        """Try the recipe in the child."""
+        return self._send(task)
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        self._closed = True
+        self._child.kill()
+        self._child.join()
+
+    def _start_child(self) -> None:
+        from automl_car.search.worker import serve
+
+        context = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
+        self._connection, theirs = context.Pipe()
+        self._child = context.Process(target=serve, args=(theirs, str(self._log)), daemon=True)
+        self._child.start()
+        theirs.close()
+        self._machine: Machine | None = None
+
+    def _send(self, task: FoldTask | SpeedTask) -> Future[Any]:
+        future: Future[Any] = Future()
+        threading.Thread(target=self._run, args=(task, future), daemon=True).start()
+        return future
+
+    def _run(self, task: FoldTask | SpeedTask, future: Future[Any]) -> None:
+        with self._lock:
+            try:
+                self.machine()
+                self._connection.send(task)
+                while isinstance(message := self._receive(), Epoch | Progress):
+                    assert isinstance(task, FoldTask)
+                    self._watch(task, message)
+            except Exception as error:
+                future.set_exception(error)
+                return
+        if isinstance(message, BaseException):
+            future.set_exception(message)
+        else:
+            future.set_result(message)
+
+    def _receive(self) -> object:
+        try:
+            message: object = self._connection.recv()
+            return message
+        except (EOFError, OSError):
+            cause = self._bury()
+            raise ExecutorError(cause, hint=f"its last words are in `{self._log}`.") from None
+
+    def _bury(self) -> str:
+        """Start a new child in place of the dead one and say how that one died."""
+        self._child.join()
+        cause = describe_exit(self._child.exitcode)
+        if not self._closed:
+            self._start_child()
+        return cause
+
+
+def describe_exit(code: int | None) -> str:
+    """How a process ended, in words.
+
+    Example:
+        >>> describe_exit(-9)
+        'The training process was killed by SIGKILL.'
+    """
+    if code is not None and code < 0:
+        return f"The training process was killed by {signal.Signals(-code).name}."
+    return f"The training process ended with exit code {code}."
+
+
+def as_sendable(error: BaseException) -> AutomlCarError:
+    """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
+    import traceback
+
+    if isinstance(error, AutomlCarError):
+        return error
+    lines = "".join(traceback.format_exception(error))
+    return ExecutorError(f"{type(error).__name__}: {error}", hint=lines)

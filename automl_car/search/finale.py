@@ -1,0 +1,85 @@
+"""On a machine without a GPU and with a time limit: heads first, then one fine-tuning that fits the time left.
+
+Heads on frozen features find a good pool in minutes, and then gain little. A fine-tuned network makes other mistakes
+than they do, so a single one helps the ensemble more than any further head. Its recipe is made to measure: the speed of
+this machine decides the image size and the number of epochs.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from automl_car.errors import AutomlCarError
+from automl_car.records import Recipe, Speed, SpeedTask
+from automl_car.search.driver import Job, View
+from automl_car.search.space import default_params
+from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
+
+HEADS_SHARE = 0.4  # of the time limit, after which heads have had their turn
+MIN_EPOCHS, MAX_EPOCHS = 5, 20
+MIN_SIDE, STEP = 96, 32
+PLANNED = 0.85  # of the time left: measured speeds are optimistic, and augmentation comes on top
+# What fits a short schedule: no mixing, which needs long ones, and no early stop, as the cosine ends at 0.
+SHORT_SCHEDULE = {"mixup": 0.0, "cutmix": 0.0, "patience": 0}
+
+
+class Finale:
+    """Enqueues the fine-tuning when its time has come, once per study."""
+
+    def __init__(self, trials: int, photos: int, test_photos: int, num_classes: int, job: Job, view: View) -> None:
+        self._trials = trials
+        self._photos = photos
+        self._test_photos = test_photos
+        self._num_classes = num_classes
+        self._job = job
+        self._view = view
+        self._began = time.time()
+        self._done = any(trial.user_attrs.get(OVERRIDES) for trial in job.study.get_trials(deepcopy=False))
+
+    def before_trial(self) -> None:
+        """Enqueue the fine-tuning if heads have had their share of time or of trials."""
+        assert self._job.deadline is not None
+        now = time.time()
+        had_their_time = now - self._began >= HEADS_SHARE * (self._job.deadline - self._began)
+        had_their_trials = counted_trials(self._job.study) >= self._trials - 1
+        if self._done or not (had_their_time or had_their_trials) or not complete_trials(self._job.study):
+            return
+        self._done = True
+        try:
+            recipe = self._plan(self._job.deadline)
+        except AutomlCarError as error:
+            self._view.note(f"no fine-tuning: {error.message}")
+            return
+        if recipe is None:
+            self._view.note("no fine-tuning: not even the smallest one fits into the time left")
+            return
+        overrides = {"tuning": "full", "image_size": recipe.image_size, "epochs": recipe.epochs, **SHORT_SCHEDULE}
+        params = default_params(self._job.space, "full", recipe.backbone, self._augmentation())
+        self._job.study.enqueue_trial(params, user_attrs={OVERRIDES: overrides})
+
+    def _plan(self, deadline: float) -> Recipe | None:
+        """The recipe of the largest image size at which MIN_EPOCHS epochs of all folds fit; None when none does."""
+        space = self._job.space
+        backbone = min(space.backbones, key=lambda name: (space.head_sizes[name][0], name))
+        recipe = Recipe(backbone, batch_size=space.fixed["batch_size"], weights=space.weights[backbone])
+        for side in range(space.full_sizes[backbone][0], MIN_SIDE - 1, -STEP):
+            recipe = replace(recipe, image_size=side)
+            speed = self._job.executor.measure(SpeedTask(recipe, self._num_classes, self._job.plugins)).result()
+            epochs = self._epochs_that_fit(speed, deadline - time.time())
+            if epochs >= MIN_EPOCHS:
+                return replace(recipe, epochs=min(epochs, MAX_EPOCHS))
+        return None
+
+    def _epochs_that_fit(self, speed: Speed, seconds: float) -> int:
+        folds = self._job.folds.count
+        views = 2  # every photo and its mirror image are judged
+        training = self._photos * (folds - 1) / speed.training  # of all folds together, for one epoch
+        validation = self._photos * views / speed.validation
+        test = self._test_photos * views * folds / speed.validation
+        features = (self._photos + self._test_photos) * views / speed.validation  # for the start of the last layer
+        return int((PLANNED * seconds - test - features) / (training + validation))
+
+    def _augmentation(self) -> str:
+        names = self._job.space.augmentations
+        return "light" if "light" in names else names[0]

@@ -1,0 +1,138 @@
+"""Reads studies for people: which there are, and what their trials came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_car.errors import StudyError
+from automl_car.search.pruning import fold_losses
+from automl_car.search.study import INTERRUPTED, connect, load_study, storage_url
+
+_WORDS = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """One study in a list. `last` is the time at which its last trial ended or began."""
+
+    name: str
+    trials: int
+    complete: int
+    pruned: int
+    failed: int
+    best: float | None
+    last: str
+
+
+@dataclass(frozen=True)
+class ShownTrial:
+    """One trial as people want to see it; `fold_log_loss` in the order of the folds."""
+
+    number: int
+    state: str
+    log_loss: float | None
+    backbone: str
+    tuning: str
+    image_size: int
+    augmentation: str
+    learning_rate: float
+    seconds: float | None
+    fold_log_loss: tuple[float, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShownStudy:
+    """A study with its trials: complete ones by log loss, then the others by number."""
+
+    name: str
+    settings: dict[str, Any]
+    trials: tuple[ShownTrial, ...]
+
+
+def list_studies(folder: Path, storage: str | None) -> tuple[StudyRow, ...]:
+    """All studies of the folder `studies/`, or of a storage, by name."""
+    if storage:
+        names = optuna.study.get_all_study_names(connect(storage))
+    else:
+        names = [path.stem for path in sorted(folder.glob("*.db"))]
+    return tuple(_row(load_study(name, storage_url(folder, name, storage))) for name in names)
+
+
+def latest_study(folder: Path) -> str:
+    """Name of the study that was written to last.
+
+    Raises:
+        StudyError: there is none.
+    """
+    files = sorted(folder.glob("*.db"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise StudyError(f"There is no study in `{folder}`.", hint="`automl-car search` makes one.")
+    return files[-1].stem
+
+
+def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:
+    """One study with its trials.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    study = load_study(name, storage_url(folder, name, storage))
+    ended = [_shown(trial) for trial in study.get_trials(deepcopy=False) if trial.state in _WORDS]
+    complete = sorted((trial for trial in ended if trial.log_loss is not None), key=_by_log_loss)
+    others = [trial for trial in ended if trial.log_loss is None]
+    return ShownStudy(name, study.user_attrs.get("settings", {}), (*complete, *others))
+
+
+def _by_log_loss(trial: ShownTrial) -> tuple[float, int]:
+    assert trial.log_loss is not None
+    return trial.log_loss, trial.number
+
+
+def _row(study: optuna.Study) -> StudyRow:
+    trials = study.get_trials(deepcopy=False)
+    words = [_word(trial) for trial in trials]
+    complete = [trial.value for trial in trials if trial.state == TrialState.COMPLETE]
+    times = [trial.datetime_complete or trial.datetime_start for trial in trials]
+    return StudyRow(
+        name=study.study_name,
+        trials=sum(word in ("complete", "pruned", "failed") for word in words),
+        complete=words.count("complete"),
+        pruned=words.count("pruned"),
+        failed=words.count("failed"),
+        best=min((value for value in complete if value is not None), default=None),
+        last=max((f"{moment:%Y-%m-%d %H:%M:%S}" for moment in times if moment), default=""),
+    )
+
+
+def _shown(trial: FrozenTrial) -> ShownTrial:
+    attributes = trial.user_attrs
+    return ShownTrial(
+        number=trial.number,
+        state=_word(trial),
+        log_loss=trial.value if trial.state == TrialState.COMPLETE else None,
+        backbone=attributes.get("backbone", ""),
+        tuning=attributes.get("tuning", ""),
+        image_size=attributes.get("image_size", 0),
+        augmentation=attributes.get("augmentation", ""),
+        learning_rate=attributes.get("learning_rate", 0.0),
+        seconds=attributes.get("seconds"),
+        fold_log_loss=tuple(loss for _, loss in sorted(fold_losses(trial).items())),
+        reason=attributes.get("reason", ""),
+    )
+
+
+def _word(trial: FrozenTrial) -> str:
+    if trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED):
+        return "stopped"
+    return _WORDS.get(trial.state, "waiting")

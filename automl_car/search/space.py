@@ -1,0 +1,287 @@
+"""What a study may choose from, and how an Optuna trial becomes a recipe.
+
+    core     tuning, backbone
+    full     augmentation, lr_multiplier, weight_decay, layer_decay, label_smoothing, mixup, cutmix, image_size
+    head     head.lr_multiplier, head.shrinkage, head.power
+    plugin   <plugin>.<param>
+A setting with a single value is fixed and does not become a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from automl_car.catalog.manager import Catalog
+from automl_car.catalog.records import Param, ParamValue
+from automl_car.config import SpaceConfig, TrainingConfig
+from automl_car.records import Recipe, Tuning, fingerprint
+
+Range = float | tuple[float, float]
+
+HEAD_LEARNING_RATE = 5e-4  # of AdamW in whitened coordinates; best of 1e-4 … 2e-3 on 60 classes of car photos
+HEAD_EPOCHS = 10
+HEAD_BATCH = 128
+# What a trial starts from where the settings leave a range open.
+DEFAULTS: Mapping[str, float] = {
+    "lr_multiplier": 1.0,
+    "weight_decay": 0.05,
+    "layer_decay": 0.9,
+    "label_smoothing": 0.0,
+    "mixup": 0.25,
+    "cutmix": 0.25,
+    "head.lr_multiplier": 1.0,
+    "head.shrinkage": 0.3,
+    "head.power": 0.5,
+}
+_LOGARITHMIC = frozenset({"lr_multiplier", "head.lr_multiplier", "weight_decay"})
+
+
+class Trial(Protocol):
+    """The part of `optuna.Trial` that a space needs."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that the trials of one study may choose from.
+
+    Attributes:
+        backbones, augmentations: sorted names.
+        tunings: "head", "full" or both.
+        ranges: a number, or (low, high), by parameter name.
+        full_sizes, head_sizes: image sizes in pixels to choose from, by backbone.
+        params: declared parameters of each plugin, by its name.
+        fixed: fields of `Recipe` that are the same in every trial.
+        default_lr: base learning rate by backbone.
+    """
+
+    backbones: tuple[str, ...]
+    augmentations: tuple[str, ...]
+    tunings: tuple[Tuning, ...]
+    ranges: Mapping[str, Range]
+    full_sizes: Mapping[str, tuple[int, ...]]
+    head_sizes: Mapping[str, tuple[int, ...]]
+    params: Mapping[str, tuple[Param, ...]]
+    fixed: Mapping[str, Any]
+    weights: Mapping[str, str]
+    default_lr: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the study stores, to notice when the space has changed."""
+        return {
+            "backbones": list(self.backbones),
+            "augmentations": list(self.augmentations),
+            "tunings": list(self.tunings),
+            "ranges": {name: list(value) if isinstance(value, tuple) else value for name, value in self.ranges.items()},
+            "full_sizes": {name: list(sizes) for name, sizes in self.full_sizes.items()},
+            "head_sizes": {name: list(sizes) for name, sizes in self.head_sizes.items()},
+            "params": {name: [param.to_json() for param in params] for name, params in self.params.items() if params},
+            "fixed": dict(self.fixed),
+            "weights": dict(self.weights),
+            "default_lr": dict(self.default_lr),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.to_json())
+
+
+def make_space(
+    catalog: Catalog,
+    backbones: tuple[str, ...],
+    augmentations: tuple[str, ...],
+    tunings: tuple[Tuning, ...],
+    space: SpaceConfig,
+    training: TrainingConfig,
+    *,
+    seed: int,
+    photo_side: int,
+) -> Space:
+    """The space of a study from its settings.
+
+    Args:
+        photo_side: median short side of the photos in pixels; fine-tuning does not enlarge photos beyond the next
+            multiple of 32, which would cost time and add nothing. Frozen networks are used at their own size.
+    """
+    chosen = [catalog.backbone(name) for name in backbones]
+    own = -(-photo_side // 32) * 32
+    return Space(
+        backbones=tuple(sorted(backbones)),
+        augmentations=tuple(sorted(augmentations)),
+        tunings=tunings,
+        ranges=_ranges(space),
+        full_sizes={b.name: _sizes(space, min(b.image_size, own)) for b in chosen},
+        head_sizes={b.name: _sizes(space, b.image_size) for b in chosen},
+        params={record.name: record.params for record in [*chosen, *map(catalog.augmentation, sorted(augmentations))]},
+        fixed={
+            "epochs": training.epochs,
+            "batch_size": training.batch_size,
+            "patience": training.patience,
+            "warmup": training.warmup,
+            "clip_norm": training.clip_norm,
+            "ema": training.ema,
+            "head_multiplier": training.head_multiplier,
+            "plain_epochs": training.plain_epochs,
+            "seed": seed,
+        },
+        weights={name: weights_of(training, name) for name in sorted(backbones)},
+        default_lr={b.name: training.learning_rate or b.default_lr for b in chosen},
+    )
+
+
+def weights_of(training: TrainingConfig, backbone: str) -> str:
+    """The `weights` setting that applies to one backbone: "pretrained", "random" or a file."""
+    if isinstance(training.weights, dict):
+        return training.weights.get(backbone, "pretrained")
+    return training.weights
+
+
+def _ranges(space: SpaceConfig) -> dict[str, Range]:
+    shared = ("lr_multiplier", "weight_decay", "layer_decay", "label_smoothing", "mixup", "cutmix")
+    ranges: dict[str, Range] = {name: getattr(space, name) for name in shared}
+    return ranges | {
+        "head.lr_multiplier": space.lr_multiplier,
+        "head.shrinkage": space.shrinkage,
+        "head.power": space.power,
+    }
+
+
+def _sizes(space: SpaceConfig, automatic: int) -> tuple[int, ...]:
+    if space.image_size == "auto":
+        return (automatic,)
+    return (space.image_size,) if isinstance(space.image_size, int) else tuple(sorted(space.image_size))
+
+
+# ---- from a trial to a recipe ---------------------------------------------------------------------------------------
+
+
+def suggest_recipe(trial: Trial, space: Space, overrides: Mapping[str, Any]) -> Recipe:
+    """Let the trial choose, and return what it chose.
+
+    Args:
+        overrides: fields of `Recipe` that are settled beforehand (a run that fits itself into the time that is left
+            settles `tuning`, `epochs` and `image_size`).
+    """
+    choice = _Choice(trial, space.ranges)
+    tuning: Tuning = overrides.get("tuning") or choice.one_of("tuning", space.tunings)
+    backbone: str = choice.one_of("backbone", space.backbones)
+    values = (_suggest_head if tuning == "head" else _suggest_full)(choice, space, backbone)
+    return Recipe(**{"backbone": backbone, "tuning": tuning, **values, **overrides})
+
+
+def _suggest_head(choice: _Choice, space: Space, backbone: str) -> dict[str, Any]:
+    # Fields that do not matter for a head keep their defaults, so that equal heads are equal recipes.
+    return {
+        "augmentation": "none",
+        "image_size": choice.one_of("head.image_size", space.head_sizes[backbone]),
+        "learning_rate": HEAD_LEARNING_RATE * choice.number("head.lr_multiplier"),
+        "shrinkage": choice.number("head.shrinkage"),
+        "power": choice.number("head.power"),
+        "epochs": HEAD_EPOCHS,
+        "batch_size": HEAD_BATCH,
+        "patience": 2,
+        "params": _defaults(space, backbone),
+        "weights": space.weights[backbone],
+        "seed": space.fixed["seed"],
+    }
+
+
+def _suggest_full(choice: _Choice, space: Space, backbone: str) -> dict[str, Any]:
+    augmentation: str = choice.one_of("augmentation", space.augmentations)
+    params = {
+        f"{name}.{param.name}": choice.declared(f"{name}.{param.name}", param)
+        for name in (backbone, augmentation)
+        for param in space.params.get(name, ())
+    }
+    return {
+        **space.fixed,
+        "augmentation": augmentation,
+        "image_size": choice.one_of("image_size", space.full_sizes[backbone]),
+        "learning_rate": space.default_lr[backbone] * choice.number("lr_multiplier"),
+        "weight_decay": choice.number("weight_decay"),
+        "layer_decay": choice.number("layer_decay"),
+        "label_smoothing": choice.number("label_smoothing"),
+        "mixup": choice.number("mixup"),
+        "cutmix": choice.number("cutmix"),
+        "params": tuple(sorted(params.items())),
+        "weights": space.weights[backbone],
+    }
+
+
+def _defaults(space: Space, backbone: str) -> tuple[tuple[str, ParamValue], ...]:
+    return tuple(sorted((f"{backbone}.{param.name}", param.default) for param in space.params.get(backbone, ())))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Asks the trial only where there is something to choose."""
+
+    trial: Trial
+    ranges: Mapping[str, Range]
+
+    def one_of(self, name: str, choices: tuple[Any, ...]) -> Any:
+        return choices[0] if len(choices) == 1 else self.trial.suggest_categorical(name, choices)
+
+    def number(self, name: str) -> float:
+        value = self.ranges[name]
+        if not isinstance(value, tuple):
+            return value
+        low, high = value
+        return self.trial.suggest_float(name, low, high, log=name in _LOGARITHMIC and low > 0)
+
+    def declared(self, name: str, param: Param) -> ParamValue:
+        if param.kind == "choice":
+            chosen: ParamValue = self.one_of(name, param.choices)
+            return chosen
+        assert param.low is not None
+        assert param.high is not None
+        if param.kind == "int":
+            return self.trial.suggest_int(name, int(param.low), int(param.high), log=param.log)
+        return self.trial.suggest_float(name, param.low, param.high, log=param.log)
+
+
+# ---- where a search begins ------------------------------------------------------------------------------------------
+
+
+def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
+    """Parameters of the trials that come first: every plugin at its defaults, the smallest images first.
+
+    Args:
+        sizes: image size by backbone, for the order.
+    """
+    order = sorted(space.backbones, key=lambda name: (sizes[name], name))
+    trials = []
+    if "head" in space.tunings:
+        trials += [default_params(space, "head", backbone) for backbone in order]
+    if "full" in space.tunings:
+        usual = "light" if "light" in space.augmentations else space.augmentations[0]
+        trials += [default_params(space, "full", backbone, usual) for backbone in order]
+        others = [name for name in space.augmentations if name != usual]
+        trials += [default_params(space, "full", order[0], augmentation) for augmentation in others]
+    return tuple(trials)
+
+
+def default_params(space: Space, tuning: Tuning, backbone: str, augmentation: str = "none") -> dict[str, Any]:
+    """Optuna parameters of the recipe that has every default."""
+    params: dict[str, Any] = {}
+    if len(space.tunings) > 1:
+        params["tuning"] = tuning
+    if len(space.backbones) > 1:
+        params["backbone"] = backbone
+    heads = tuning == "head"
+    for name, default in DEFAULTS.items():
+        value = space.ranges[name]
+        if name.startswith("head.") == heads and isinstance(value, tuple):
+            params[name] = min(max(default, value[0]), value[1])
+    if heads:
+        return params
+    if len(space.augmentations) > 1:
+        params["augmentation"] = augmentation
+    for plugin in (backbone, augmentation):
+        params |= {f"{plugin}.{param.name}": param.default for param in space.params.get(plugin, ())}
+    return params

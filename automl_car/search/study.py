@@ -1,0 +1,153 @@
+"""Opens the Optuna study that remembers a search, and reads what it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_car.errors import StudyError
+from automl_car.records import fingerprint
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+METRIC = "log_loss"
+INTERRUPTED = "interrupted"  # user attribute of a trial that a stop cut off; its recipe is continued later
+RETRY_OF = "retry_of"
+OVERRIDES = "overrides"  # user attribute: fields of the recipe that were settled before the trial was asked
+
+
+def storage_url(studies: Path, name: str, storage: str | None) -> str:
+    """The SQLAlchemy URL of a study: `storage`, or a SQLite file of its own in the folder `studies`."""
+    return storage or f"sqlite:///{studies / name}.db"
+
+
+def open_study(
+    name: str,
+    url: str,
+    identity: Mapping[str, Any],
+    *,
+    seed: int,
+    startup_trials: int,
+    pruner: optuna.pruners.BasePruner,
+) -> optuna.Study:
+    """Create the study, or open it again when it was made from the same data and the same space.
+
+    Args:
+        identity: what must not change between runs: "space" (JSON), "folds" (fingerprint), "classes" (count), and
+            "settings" (the resolved settings, stored for people).
+        seed: the sampler's, together with the number of trials: the same seed on resuming would repeat its points.
+
+    Raises:
+        StudyError: the study was made from other data or another space.
+    """
+    storage = connect(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate, group, metric names
+        study = optuna.create_study(
+            study_name=name, storage=storage, direction="minimize", pruner=pruner, load_if_exists=True
+        )
+        made = len(study.get_trials(deepcopy=False))
+        study.sampler = optuna.samplers.TPESampler(
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=startup_trials,
+            seed=int(fingerprint([seed, made]), 16) % 2**32,
+        )
+        if "space" not in study.user_attrs:
+            study.set_metric_names([METRIC])
+    _check_identity(study, identity)
+    for key, value in identity.items():
+        if study.user_attrs.get(key) != value:
+            study.set_user_attr(key, value)
+    return study
+
+
+def connect(url: str) -> optuna.storages.RDBStorage:
+    """The storage at `url`. SQLite is put into write-ahead mode, so that a dashboard can read while a search writes."""
+    if url.startswith("sqlite:///"):
+        path = Path(url.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=60)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+        return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+def load_study(name: str, url: str) -> optuna.Study:
+    """An existing study, for reading.
+
+    Raises:
+        StudyError: there is none of that name.
+    """
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise StudyError(f"There is no study `{name}` ({url}).", hint="`automl-car studies` lists those there are.")
+    try:
+        return optuna.load_study(study_name=name, storage=connect(url))
+    except KeyError:
+        raise StudyError(
+            f"There is no study `{name}` in {url}.", hint="`automl-car studies` lists those there are."
+        ) from None
+
+
+def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
+    stored = study.user_attrs
+    if "space" not in stored:
+        return
+    ways_out = "go on under a new name with `--study NAME`, or restore what has changed."
+    if stored["folds"] != identity["folds"]:
+        raise StudyError(
+            f"Study `{study.study_name}` was made from other photos, labels or folds than these.", hint=ways_out
+        )
+    changes = _changes(stored["space"], identity["space"])
+    if changes:
+        raise StudyError(
+            f"What study `{study.study_name}` may choose from has changed:\n" + "\n".join(changes), hint=ways_out
+        )
+
+
+def _changes(old: Any, new: Any, place: str = "") -> list[str]:
+    """A line for each value that differs between two JSON trees."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(set(old) | set(new))
+        return [line for key in keys for line in _changes(old.get(key), new.get(key), f"{place}.{key}".strip("."))]
+    return [] if old == new else [f"  {place}: {old} before, {new} now"]
+
+
+# ---- reading trials -------------------------------------------------------------------------------------------------
+
+
+def counted_trials(study: optuna.Study) -> int:
+    """Trials that have ended for good: `--trials` is compared with this number."""
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    return sum(not trial.user_attrs.get(INTERRUPTED) for trial in ended)
+
+
+def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Complete trials, best first."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(complete, key=lambda trial: (trial.value, trial.number))
+
+
+def close_interrupted(study: optuna.Study) -> int:
+    """End the trials that a dead driver left running, and queue every interrupted recipe once more.
+
+    Returns:
+        How many recipes were queued. Their finished folds are in the fold store and are not trained again.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)  # the driver marked it INTERRUPTED when it began
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+    waiting = [trial for trial in trials if trial.user_attrs.get(INTERRUPTED) and trial.number not in retried]
+    for trial in waiting:
+        attributes = {RETRY_OF: trial.number, OVERRIDES: trial.user_attrs.get(OVERRIDES, {})}
+        study.enqueue_trial(trial.params, user_attrs=attributes)
+    return len(waiting)

@@ -1,0 +1,160 @@
+"""The fold store: finished folds on disk, readable without torch and without the plugin that trained them.
+
+    checkpoints/<study>/<recipe id>/fold-<k>/
+        model.safetensors   weights: of the whole network, or of the linear head alone
+        oof.npz             rows int64 (n,), logits float32 (n, C) of the fold's validation rows
+        test.npz            logits float32 (T, C) of the test rows; absent without a test set
+        record.json         the FoldResult, the recipe, and the sha256 of each file above
+
+`record.json` is written last, so a fold is finished when it is there and the checksums hold.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_car.errors import StoreError
+from automl_car.files import write_atomically
+from automl_car.records import Epoch, FoldResult, FoldTask, IntArray
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class FoldLogits:
+    """What a finished fold left for the ensemble.
+
+    Attributes:
+        rows: int64 (n,): training rows that the fold validates on.
+        oof: float32 (n, C).
+        test: float32 (T, C); T is 0 without a test set.
+    """
+
+    rows: IntArray
+    oof: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+def write_fold(task: FoldTask, result: FoldResult, logits: FoldLogits, model: bytes) -> None:
+    """Put a finished fold into the store.
+
+    Args:
+        task: names the folder.
+        result: how training went.
+        logits: of validation and test rows.
+        model: the weights, in safetensors format.
+    """
+    directory = task.fold_directory
+    directory.mkdir(parents=True, exist_ok=True)
+    files = {"model.safetensors": model, "oof.npz": _npz(rows=logits.rows, logits=logits.oof)}
+    if len(logits.test):
+        files["test.npz"] = _npz(logits=logits.test)
+    for name, data in files.items():
+        write_atomically(directory / name, data)
+    record = {
+        "format": _FORMAT,
+        "result": dataclasses.asdict(result),
+        "recipe": task.recipe.to_json(),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    }
+    write_atomically(directory / "record.json", json.dumps(record, ensure_ascii=False, indent=1))
+
+
+def read_result(directory: Path) -> FoldResult | None:
+    """The result of a finished fold, or None when the folder holds none.
+
+    Raises:
+        StoreError: the fold is damaged; the message names the file.
+    """
+    record = _read_record(directory)
+    if record is None:
+        return None
+    for name in record["sha256"]:
+        if not (directory / name).is_file():
+            raise StoreError(f"`{directory / name}` is missing, although the fold's record lists it.")
+    values: dict[str, Any] = record["result"]
+    return FoldResult(**{**values, "curve": tuple(Epoch(**epoch) for epoch in values["curve"])})
+
+
+def read_logits(directory: Path) -> FoldLogits:
+    """The logits of a finished fold.
+
+    Raises:
+        StoreError: the fold is not there or damaged; the message names the file.
+    """
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    checksums: Mapping[str, str] = record["sha256"]
+    oof = _read_npz(directory / "oof.npz", checksums["oof.npz"])
+    test = np.zeros((0, oof["logits"].shape[1]), np.float32)
+    if "test.npz" in checksums:
+        test = _read_npz(directory / "test.npz", checksums["test.npz"])["logits"]
+    return FoldLogits(oof["rows"], oof["logits"], test)
+
+
+def read_model(directory: Path) -> bytes:
+    """The weights of a finished fold in safetensors format, after checking them against their checksum."""
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    return _read_checked(directory / "model.safetensors", record["sha256"]["model.safetensors"])
+
+
+def set_aside(directory: Path) -> Path:
+    """Rename a damaged fold, so that it is trained again and can still be looked at; returns its new place."""
+    number = 1
+    while (aside := directory.with_name(f"{directory.name}.damaged-{number}")).exists():
+        number += 1
+    directory.rename(aside)
+    return aside
+
+
+def _read_record(directory: Path) -> dict[str, Any] | None:
+    path = directory / "record.json"
+    if not path.is_file():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = {"format", "result", "sha256"} - set(record)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"`{path}` is not a record of a fold: {error}.") from error
+    if missing:
+        raise StoreError(f"`{path}` lacks {', '.join(sorted(missing))}.")
+    if record["format"] != _FORMAT:
+        raise StoreError(
+            f"`{path}` has format {record['format']}; this version reads {_FORMAT}.",
+            hint="use the version of automl-car that wrote it, or another study name.",
+        )
+    return record
+
+
+def _read_npz(path: Path, checksum: str) -> dict[str, Any]:
+    with np.load(io.BytesIO(_read_checked(path, checksum)), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _read_checked(path: Path, checksum: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"`{path}` cannot be read: {error.strerror}.") from error
+    if hashlib.sha256(data).hexdigest() != checksum:
+        raise StoreError(f"`{path}` does not match its checksum: the file is damaged.")
+    return data
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

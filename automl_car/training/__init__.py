@@ -1,0 +1,1 @@
+"""Training one fold: the only part, with plugins' build functions, that imports torch."""

@@ -1,0 +1,39 @@
+"""Random pictures that depend on a seed alone: the same for any number of workers, others in every epoch.
+
+albumentations 2.0.8 keeps a random state per process, which repeats the same augmentation in every epoch when
+DataLoader workers are started anew. Seeding each sample makes that state irrelevant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_car.catalog.records import Augmentation, ParamValue
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library would ask the network when it is imported
+
+
+def build_transform(augmentation: Augmentation, image_size: int, params: dict[str, ParamValue]) -> Any:
+    """The augmentation's transform as an `albumentations.Compose`, which is what can be seeded."""
+    import albumentations
+
+    transform = augmentation.build(image_size, **params)
+    return transform if isinstance(transform, albumentations.Compose) else albumentations.Compose([transform])
+
+
+def sample_seed(seed: int, epoch: int, row: int) -> int:
+    """A 32-bit seed for one photo in one epoch; the same in every process and Python version."""
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{row}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+def augment(transform: Any, image: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
+    """Apply `transform` to uint8 (H, W, 3) RGB with the randomness of `seed`."""
+    transform.set_random_seed(seed)
+    picture: NDArray[np.uint8] = transform(image=image)["image"]
+    return picture

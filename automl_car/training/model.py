@@ -1,0 +1,121 @@
+"""Builds a backbone for a recipe, with the weights that were asked for, and finds its last layer."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from automl_car.catalog.records import Backbone, own_values
+from automl_car.errors import PluginError, WeightsError
+from automl_car.records import Recipe
+
+
+def build_model(backbone: Backbone, recipe: Recipe, num_classes: int) -> nn.Module:
+    """The network of `recipe`: images float32 (B, 3, S, S) to logits (B, num_classes).
+
+    Raises:
+        WeightsError: the weights cannot be had, or do not fit the network.
+    """
+    params = own_values(backbone.name, dict(recipe.params))
+    if recipe.weights == "pretrained":
+        return _build_pretrained(backbone, num_classes, params)
+    model: nn.Module = backbone.build(num_classes, pretrained=False, **params)
+    if recipe.weights != "random":
+        load_weights(model, Path(recipe.weights), num_classes)
+    return model
+
+
+def _build_pretrained(backbone: Backbone, num_classes: int, params: dict[str, float | int | str | bool]) -> nn.Module:
+    try:
+        model: nn.Module = backbone.build(num_classes, pretrained=True, **params)
+    except Exception as error:  # whatever the plugin's library raises when it cannot find or fetch a file
+        raise WeightsError(
+            f"The pretrained weights of `{backbone.name}` cannot be loaded: {type(error).__name__}: {error}",
+            hint=f"name a file (`training: {{weights: {{{backbone.name}: FILE}}}}`), fill the hub's cache on a machine "
+            f"with network and copy it here, or say `weights: random`.",
+        ) from error
+    return model
+
+
+def load_weights(model: nn.Module, path: Path, num_classes: int) -> None:
+    """Load a file of tensors (safetensors, or a state dict of torch) into `model`, strictly but for its last layer.
+
+    Raises:
+        WeightsError: the file cannot be read safely, or its tensors are not those of the network.
+    """
+    ours = model.state_dict()
+    theirs = _read_tensors(path)
+    last = _name_of_classifier(model, num_classes)
+    problems = [
+        f"`{name}`" for name in ours if not _is_last(name, last) and _shape(theirs, name) != tuple(ours[name].shape)
+    ]
+    if problems:
+        raise WeightsError(
+            f"`{path}` does not fit the network: {len(problems)} tensors are missing or of another shape, "
+            f"the first of them {', '.join(problems[:3])}.",
+            hint="the file must hold the state dict of this very architecture.",
+        )
+    keep = {name: theirs[name] for name in ours if _shape(theirs, name) == tuple(ours[name].shape)}
+    model.load_state_dict(keep, strict=False)  # strict was checked above; the last layer may differ in classes
+
+
+def classifier(model: nn.Module, num_classes: int) -> nn.Linear:
+    """The last linear layer, the one that makes the logits.
+
+    Raises:
+        PluginError: the network does not end in a `torch.nn.Linear` of that many classes.
+    """
+    layer = model.get_submodule(_name_of_classifier(model, num_classes))
+    assert isinstance(layer, nn.Linear)
+    return layer
+
+
+def feature_extractor(model: nn.Module, num_classes: int) -> nn.Module:
+    """A copy of `model` without its last layer: images (B, 3, S, S) to features (B, D)."""
+    extractor = copy.deepcopy(model)
+    parent, _, name = _name_of_classifier(extractor, num_classes).rpartition(".")
+    setattr(extractor.get_submodule(parent), name, nn.Identity())
+    return extractor
+
+
+def _name_of_classifier(model: nn.Module, num_classes: int) -> str:
+    linear = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and layer.out_features == num_classes
+    ]
+    if not linear:
+        raise PluginError(
+            f"{type(model).__name__} has no torch.nn.Linear with {num_classes} outputs.",
+            hint="a backbone's last layer must be a torch.nn.Linear.",
+        )
+    return linear[-1]
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            tensors: dict[str, Tensor] = load_file(path)
+        else:
+            # weights_only refuses anything but tensors and plain values: a pickle cannot run code here.
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(
+            f"The weights file `{path}` cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}",
+            hint="use a .safetensors file, or a state dict saved by torch.save that holds tensors only.",
+        ) from error
+    return tensors.get("state_dict", tensors)  # type: ignore[return-value]
+
+
+def _shape(tensors: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
+    tensor = tensors.get(name)
+    return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
+
+
+def _is_last(name: str, last: str) -> bool:
+    return name.rpartition(".")[0] == last

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from io import BytesIO
+from itertools import combinations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from automl_car.data.duplicates import HASH_WORDS, difference_hash, group_duplicates
+
+
+def _picture(seed: int) -> Image.Image:
+    """Blots of many sizes, as different from another seed's as two photos are."""
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    return Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1)).resize((320, 240), Image.Resampling.BICUBIC)
+
+
+def _hash(picture: Image.Image) -> NDArray[np.uint64]:
+    return difference_hash(np.asarray(picture))
+
+
+def _groups(*hashes: NDArray[np.uint64]) -> list[int]:
+    return group_duplicates([f"file {row}" for row in range(len(hashes))], np.array(hashes)).tolist()
+
+
+def _jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_copy_saved_at_jpeg_quality_30_is_a_duplicate(seed: int) -> None:
+    assert _groups(_hash(_picture(seed)), _hash(_jpeg(_picture(seed), 30))) == [0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_copy_at_60_percent_of_the_size_is_a_duplicate(seed: int) -> None:
+    assert _groups(_hash(_picture(seed)), _hash(_picture(seed).resize((192, 144), Image.Resampling.BICUBIC))) == [0, 0]
+
+
+def test_different_pictures_are_not_duplicates() -> None:
+    assert _groups(*[_hash(_picture(seed)) for seed in range(40)]) == list(range(40))
+
+
+@pytest.mark.parametrize("brightness", [0, 128, 255])
+def test_flat_pictures_are_not_duplicates_of_each_other(brightness: int) -> None:
+    flat = Image.new("RGB", (64, 48), (brightness,) * 3)
+    assert _groups(_hash(flat), _hash(flat.resize((80, 60)))) == [0, 1]
+
+
+def test_the_same_bytes_are_a_duplicate_even_of_a_flat_picture() -> None:
+    flat = difference_hash(np.zeros((8, 8, 3), dtype=np.uint8))
+    assert group_duplicates(["a", "b", "a"], np.array([flat, flat, flat])).tolist() == [0, 1, 0]
+
+
+def test_groups_are_numbered_by_their_first_photo() -> None:
+    hashes = np.array([_hash(_picture(seed)) for seed in (3, 1, 2, 1, 3)])
+    assert group_duplicates(list("vwxyz"), hashes).tolist() == [0, 1, 2, 1, 0]
+
+
+def test_a_chain_of_near_duplicates_is_one_group() -> None:
+    start = _hash(_picture(0))
+    middle, end = start.copy(), start.copy()
+    middle[-1] ^= np.uint64(2**40 - 1)  # 40 bits away
+    end[-1] ^= np.uint64(2**40 - 1)
+    end[-2] ^= np.uint64(2**40 - 1)  # 40 bits from the middle, 80 from the start
+    assert _groups(start, end) == [0, 1]
+    assert _groups(start, middle, end) == [0, 0, 0]
+
+
+def test_all_pairs_are_compared_also_across_chunks() -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, (600, HASH_WORDS), dtype=np.uint64)
+    pairs = {(0, 599), (255, 256), (300, 301), (10, 511)}
+    for left, right in pairs:
+        hashes[right] = hashes[left]
+    groups = group_duplicates([str(row) for row in range(600)], hashes)
+    together = {(i, j) for i, j in combinations(range(600), 2) if groups[i] == groups[j]}
+    assert together == pairs
+
+
+def test_no_photos_make_no_groups() -> None:
+    assert group_duplicates([], np.zeros((0, HASH_WORDS), dtype=np.uint64)).tolist() == []

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from automl_car.files import save_array, write_atomically
+
+
+def test_text_is_written_as_utf8_with_its_line_ends(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.csv", "차\r\n")
+    assert (tmp_path / "a.csv").read_bytes() == b"\xec\xb0\xa8\r\n"
+
+
+def test_bytes_replace_an_existing_file_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old and longer")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_a_new_file_has_the_permissions_that_the_umask_gives(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "ours", "x")
+    (tmp_path / "plain").write_text("x")
+    assert stat.S_IMODE((tmp_path / "ours").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "missing" / "a.txt", "x")
+
+
+def test_a_saved_array_reads_back_equal(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=np.float16).reshape(2, 3)
+    save_array(tmp_path / "a.npy", array)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), array, strict=True)
+
+
+def test_an_array_of_objects_is_refused_because_reading_it_would_unpickle(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="pickle"):
+        save_array(tmp_path / "a.npy", np.array([{}], dtype=object))
