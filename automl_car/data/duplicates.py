@@ -1,9 +1,10 @@
 """Perceptual hashes in, groups of photos that show the same picture out.
 
 The hash is the difference hash of Neal Krawetz (hackerfactor.com, "Kind of Like That", 2013), taken along rows and
-along columns, at two sizes: 128 coarse bits that sort out almost all pairs, and 512 fine ones that decide. On photos of
-60 car models a copy at JPEG quality 30 differs in at most 36 of the 512 bits, a copy at 60 % of the size in at most
-42, and two different photos in 117 or more.
+along columns, at two sizes: 128 coarse bits that sort out almost all pairs, and 512 fine ones that decide. Measured on
+2,640 photos of 60 car models: a copy at JPEG quality 30 differs in at most 36 of the 512 bits, one at 60 % of the size
+in 46, one a fifth brighter in 54. The nearest pair that is no copy differs in 93: press pictures of one car from one
+angle. Crops that lost a twentieth at each edge are not found.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -183,12 +184,9 @@ def _list_csv(root: Path, table: Table) -> tuple[Photo, ...]:
 
 def refuse_repeated(values: Sequence[str], table: Table, meaning: str) -> None:
     """Raise DataError if a value occurs more than once."""
-    seen: set[str] = set()
-    repeated = [value for value in values if value in seen or seen.add(value)]  # type: ignore[func-returns-value]
+    repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
-        raise DataError(
-            f"{table.path} lists the same {meaning} more than once: {shorten(list(dict.fromkeys(repeated)), 5)}."
-        )
+        raise DataError(f"{table.path} lists the same {meaning} more than once: {shorten(repeated, 5)}.")
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------

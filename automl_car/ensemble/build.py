@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from automl_car.ensemble.calibration import fit_temperature
 from automl_car.ensemble.estimate import (
     SINGLE,
     Calibrated,
@@ -17,10 +16,11 @@ from automl_car.ensemble.estimate import (
     splits,
 )
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
-from automl_car.ensemble.losses import log_softmax, true_class
 from automl_car.ensemble.pool import true_class_probabilities
 from automl_car.errors import ConfigError, DataError
+from automl_car.losses import log_softmax, true_class
 from automl_car.records import Candidate, Ensemble, FloatArray, IntArray, Member
+from automl_car.temperature import fit_temperature
 
 
 def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, *, top_k: int) -> Ensemble:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict, temper
-from automl_car.ensemble.losses import true_class
 from automl_car.ensemble.select import choose_members
+from automl_car.losses import true_class
 from automl_car.records import Candidate, FloatArray, IntArray
 
 SINGLE = Plan("geometric", "uniform", members=1)

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from automl_car.ensemble.losses import centre, true_class
+from automl_car.losses import centre, true_class
 from automl_car.records import FloatArray, IntArray
 
 PoolKind = Literal["arithmetic", "geometric"]

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_car.ensemble.losses import true_class
 from automl_car.ensemble.predictions import Predictions, read_predictions, read_table, shorten
 from automl_car.errors import DataError
+from automl_car.losses import true_class
 from automl_car.records import FloatArray
 
 CLIP = 1e-15

@@ -17,9 +17,10 @@ from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError, OutOfMemoryError
-from automl_car.losses import fit_temperature, log_loss
+from automl_car.losses import log_loss
 from automl_car.records import Epoch, FoldResult, FoldTask, Progress
 from automl_car.store import FoldLogits, write_fold
+from automl_car.temperature import fit_temperature
 from automl_car.training import device as devices
 from automl_car.training.augment import build_transform
 from automl_car.training.checkpoint import to_safetensors, versions

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from automl_car.ensemble.calibration import fit_temperature
+from automl_car.temperature import fit_temperature
 
 _HOLDOUT = 5  # one row in so many decides the temperature of the start
 

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from automl_car.ensemble.calibration import Calibration, apply, fit_calibration, fit_temperature
-from automl_car.ensemble.losses import log_loss
+from automl_car.ensemble.calibration import Calibration, apply, fit_calibration
+from automl_car.losses import log_loss
+from automl_car.temperature import fit_temperature
 
 
 def honest_logits(rows, classes, seed=0):

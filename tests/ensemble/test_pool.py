@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from automl_car.ensemble.losses import log_loss, log_softmax
 from automl_car.ensemble.pool import fit_arithmetic, fit_weights, pool_logits
+from automl_car.losses import log_loss, log_softmax
 
 KINDS = ["arithmetic", "geometric"]
 

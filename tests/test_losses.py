@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from automl_car.ensemble.losses import log_loss, log_softmax, row_losses
+from automl_car.losses import log_loss, log_softmax, row_losses
 
 
 @pytest.fixture
