@@ -9,10 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from automl_car.records import Progress
+
 if TYPE_CHECKING:
-    from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Recipe
+    from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
     from automl_car.search.driver import Outcome
-    from automl_car.search.executor import Machine
 
 logger = logging.getLogger("automl_car")
 
@@ -61,7 +62,7 @@ class Lines:
         logger.debug("trial %d fold %d begins", number, fold)
 
     def trained(self, task: FoldTask, message: Epoch | Progress) -> None:
-        if hasattr(message, "text"):
+        if isinstance(message, Progress):
             self.progress(message.text, message.done, message.total)
         elif task.recipe.tuning == "full":
             logger.info(

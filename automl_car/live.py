@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from automl_car.console import Lines, describe_recipe, duration
+from automl_car.records import Progress
 
 if TYPE_CHECKING:
-    from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Recipe
+    from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
     from automl_car.search.driver import Outcome
-    from automl_car.search.executor import Machine
 
 ROWS = 10
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -98,7 +98,7 @@ class LiveView:
 
     def trained(self, task: FoldTask, message: Epoch | Progress) -> None:
         self._lines.trained(task, message)
-        if hasattr(message, "text"):
+        if isinstance(message, Progress):
             self._change(activity=message.text, done=message.done, total=message.total, curve=())
         else:
             curve = (*self._state.curve, message.log_loss)

@@ -26,9 +26,10 @@ from automl_car.ensemble.candidates import read_candidate, rows_of
 from automl_car.ensemble.submission import write_submission
 from automl_car.errors import ConfigError, StudyError, WeightsError
 from automl_car.files import write_atomically
-from automl_car.records import Candidate, Dataset, Ensemble, Epoch, Folds, FoldTask, IntArray, Progress, Tuning
+from automl_car.records import Candidate, Dataset, Ensemble, Epoch, Folds, FoldTask, IntArray, Machine, Progress, Tuning
 from automl_car.search import driver, finale, space
-from automl_car.search.executor import Executor, LocalExecutor, Machine
+from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.overview import trials_csv
 from automl_car.search.pruning import KthBestPruner, fold_losses
 from automl_car.search.study import INTERRUPTED, complete_trials, load_study, open_study, storage_url
 from automl_car.workspace import Workspace
@@ -263,7 +264,9 @@ class _Keeper:
     """Keeps a valid submission on disk while the search runs, without spending more than a tenth of the time on it."""
 
     def __init__(self, workspace: Workspace, config: Config, study: str, view: View) -> None:
-        self._again = lambda: ensemble(workspace, config, study=study, output=None, top_k=config.ensemble.top_k)
+        self._workspace = workspace
+        self._config = config
+        self._study = study
         self._view = view
         self._next = 0.0
 
@@ -271,7 +274,8 @@ class _Keeper:
         began = time.monotonic()
         if began < self._next:
             return
-        outcome = self._again()
+        top_k = self._config.ensemble.top_k
+        outcome = ensemble(self._workspace, self._config, study=self._study, output=None, top_k=top_k)
         self._next = time.monotonic() + 10 * (time.monotonic() - began)
         if outcome.ensemble is not None:
             self._view.note(describe(outcome.ensemble))
@@ -293,7 +297,8 @@ def _pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, 
     """The backbones to search: those asked for, or all whose weights are on this machine."""
     if config.search.backbones != "auto":
         return _pick("backbones", config.search.backbones, (), catalog.backbone)
-    ready, absent = [], []
+    ready: list[str] = []
+    absent: list[str] = []
     for name, backbone in catalog.backbones.items():
         needs = space.weights_of(config.training, name) == "pretrained" and backbone.find_weights is not None
         (absent if needs and backbone.find_weights and backbone.find_weights() is None else ready).append(name)
@@ -346,6 +351,7 @@ def ensemble(workspace: Workspace, config: Config, *, study: str, output: Path |
             submission.parent.mkdir(parents=True, exist_ok=True)
             write_submission(submission, built.test_probabilities, dataset)
         write_atomically(directory / "ensemble.json", json.dumps(to_json(built), ensure_ascii=False, indent=1))
+        write_atomically(directory / "trials.csv", trials_csv(loaded))
     return _outcome(loaded, study, built, submission)
 
 

@@ -201,6 +201,15 @@ class FoldTask:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What a training process found: device type ("cpu", "cuda" or "mps"), its name, and the host's cores."""
+
+    device: str
+    name: str
+    cores: int
+
+
+@dataclass(frozen=True)
 class SpeedTask:
     """Asks a training process how fast a recipe trains there; a few steps on random pictures.
 

@@ -11,23 +11,13 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from automl_car.errors import AutomlCarError, ExecutorError
-from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Speed, SpeedTask
+from automl_car.errors import ExecutorError
+from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 
 Watch = Callable[[FoldTask, Epoch | Progress], None]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the training process found: device type ("cpu", "cuda", "mps"), its name, and cores."""
-
-    device: str
-    name: str
-    cores: int
 
 
 class Executor(Protocol):
@@ -63,14 +53,16 @@ class LocalExecutor:
         self._log = log
         self._lock = threading.Lock()
         self._closed = False
+        self._machine: Machine | None = None
         self._start_child()
 
     def machine(self) -> Machine:
         """What the child found; waits until it has started."""
         if self._machine is None:
-            self._machine = self._receive()
-            if not isinstance(self._machine, Machine):
-                raise ExecutorError(f"The training process began with {self._machine!r}.")
+            message = self._receive()
+            if not isinstance(message, Machine):
+                raise ExecutorError(f"The training process began with {message!r}.")
+            self._machine = message
         return self._machine
 
     def submit(self, task: FoldTask) -> Future[FoldResult]:
@@ -95,7 +87,7 @@ class LocalExecutor:
         self._child = context.Process(target=serve, args=(theirs, str(self._log)), daemon=True)
         self._child.start()
         theirs.close()
-        self._machine: Machine | None = None
+        self._machine = None
 
     def _send(self, task: FoldTask | SpeedTask) -> Future[Any]:
         future: Future[Any] = Future()
@@ -145,13 +137,3 @@ def describe_exit(code: int | None) -> str:
     if code is not None and code < 0:
         return f"The training process was killed by {signal.Signals(-code).name}."
     return f"The training process ended with exit code {code}."
-
-
-def as_sendable(error: BaseException) -> AutomlCarError:
-    """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
-    import traceback
-
-    if isinstance(error, AutomlCarError):
-        return error
-    lines = "".join(traceback.format_exception(error))
-    return ExecutorError(f"{type(error).__name__}: {error}", hint=lines)

@@ -94,6 +94,15 @@ def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:
     return ShownStudy(name, study.user_attrs.get("settings", {}), (*complete, *others))
 
 
+def trials_csv(study: optuna.Study) -> str:
+    """Every trial with its parameters and attributes as CSV, for a spreadsheet or a notebook."""
+    table = study.trials_dataframe(
+        attrs=("number", "value", "state", "datetime_start", "duration", "params", "user_attrs")
+    )
+    text: str = table.drop(columns=["user_attrs_recipe"], errors="ignore").to_csv(index=False)
+    return text
+
+
 def _by_log_loss(trial: ShownTrial) -> tuple[float, int]:
     assert trial.log_loss is not None
     return trial.log_loss, trial.number

@@ -108,7 +108,8 @@ def make_space(
         photo_side: median short side of the photos in pixels; fine-tuning does not enlarge photos beyond the next
             multiple of 32, which would cost time and add nothing. Frozen networks are used at their own size.
     """
-    chosen = [catalog.backbone(name) for name in backbones]
+    chosen = [catalog.backbone(name) for name in sorted(backbones)]
+    pictured = [catalog.augmentation(name) for name in sorted(augmentations)]
     own = -(-photo_side // 32) * 32
     return Space(
         backbones=tuple(sorted(backbones)),
@@ -117,7 +118,7 @@ def make_space(
         ranges=_ranges(space),
         full_sizes={b.name: _sizes(space, min(b.image_size, own)) for b in chosen},
         head_sizes={b.name: _sizes(space, b.image_size) for b in chosen},
-        params={record.name: record.params for record in [*chosen, *map(catalog.augmentation, sorted(augmentations))]},
+        params={b.name: b.params for b in chosen} | {a.name: a.params for a in pictured},
         fixed={
             "epochs": training.epochs,
             "batch_size": training.batch_size,

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from automl_car.records import FoldTask, SpeedTask
-from automl_car.search.executor import Machine, as_sendable
+from automl_car.errors import AutomlCarError, ExecutorError
+from automl_car.records import FoldTask, Machine, SpeedTask
 
 
 def serve(connection: Connection, log: str) -> None:
@@ -40,7 +41,15 @@ def _answer(task: FoldTask | SpeedTask, connection: Connection) -> Any:
             return measure_speed(task, catalog)
         return train_fold(task, catalog, _prepared(task.directory, task.cache), connection.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
-        return as_sendable(error)
+        return _as_sendable(error)
+
+
+def _as_sendable(error: BaseException) -> AutomlCarError:
+    """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
+    if isinstance(error, AutomlCarError):
+        return error
+    lines = "".join(traceback.format_exception(error))
+    return ExecutorError(f"{type(error).__name__}: {error}", hint=lines)
 
 
 @lru_cache(maxsize=1)

@@ -72,7 +72,7 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     train = _train_head if task.recipe.tuning == "head" else _train_full
     try:
         epochs = train(task, catalog, prepared, device, _Clock(task.deadline), report)
-        trained = yield_from(epochs, lambda epoch: (curve.append(epoch), report(epoch)))
+        trained = _run(epochs, curve, report)
     except _OutOfTimeError as stop:
         seconds = time.monotonic() - began
         return FoldResult(
@@ -104,14 +104,16 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     return result
 
 
-def yield_from(epochs: Generator[Epoch, None, _Trained], see: Callable[[Epoch], Any]) -> _Trained:
-    """Run the generator to its end, showing each epoch to `see`, and return what it returns."""
+def _run(epochs: Generator[Epoch, None, _Trained], curve: list[Epoch], report: Report) -> _Trained:
+    """Run the generator to its end, keeping and reporting each epoch, and return what it returns."""
     while True:
         try:
-            see(next(epochs))
+            epoch = next(epochs)
         except StopIteration as stop:
             trained: _Trained = stop.value
             return trained
+        curve.append(epoch)
+        report(epoch)
 
 
 # ---- tuning: head ---------------------------------------------------------------------------------------------------

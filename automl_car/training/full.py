@@ -20,8 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from timm.optim import param_groups_layer_decay
-from timm.utils import ModelEmaV3
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from automl_car.catalog.records import Backbone

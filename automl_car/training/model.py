@@ -82,7 +82,7 @@ def feature_extractor(model: nn.Module, num_classes: int) -> nn.Module:
 
 
 def _name_of_classifier(model: nn.Module, num_classes: int) -> str:
-    linear = [
+    linear: list[str] = [
         name
         for name, layer in model.named_modules()
         if isinstance(layer, nn.Linear) and layer.out_features == num_classes

@@ -100,7 +100,7 @@ def training_loader(photos: TrainingPhotos, batches: EpochBatches, workers: int,
     """Batches of uint8 (B, S, S, 3) and labels int64 (B,)."""
     return DataLoader(
         photos,
-        batch_sampler=batches,  # type: ignore[arg-type]  # its items are pairs, which our dataset takes
+        batch_sampler=batches,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin,
