@@ -6,62 +6,71 @@ Precedence: command line, then the file, then the defaults below. The resolved s
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from automl_car.config_values import (
+    Factor,
+    Names,
+    NotNegative,
+    Range,
+    Seconds,
+    Share,
+    ShareRange,
+    Sides,
+    StudyName,
+    Weights,
+)
 from automl_car.errors import ConfigError
+from automl_car.settings_file import Lines, read_settings
 
-_MAX_BYTES = 1_000_000
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# Options whose name is not that of the setting.
+_OPTIONS = {
+    "search.backbones": "--backbone",
+    "search.augmentations": "--augmentation",
+    "data.directory": "--data",
+    "plugins.files": "--plugin",
+}
+_WHERE_EXPLAINED = "`automl-car init DIR` writes a file with every setting, its default and what it means."
+# What pydantic says in words of Python, said in words of YAML.
+_EXPECTED = {
+    "invalid_key": "a setting has a word as its name",
+    "model_type": "a section holds indented lines such as `setting: value`",
+    "tuple_type": "write a list such as [a, b]",
+    "dict_type": "write a mapping such as {a: b}",
+    "string_type": "write a text; one that YAML reads as a number or as a date goes in quotes",
+    "path_type": "write a path; one that YAML reads as a number or as a date goes in quotes",
+    "int_type": "write a whole number",
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number",
+    "float_parsing": "write a number",
+    "bool_type": "write true or false",
+    "bool_parsing": "write true or false",
+    "finite_number": "write a finite number",
+}
 
-# ---- kinds of values ------------------------------------------------------------------------------------------------
-
-
-def parse_duration(value: object) -> object:
-    """Seconds from `90`, `"90s"`, `"30m"`, `"1h30m"` or `"2d"`.
-
-    Example:
-        >>> parse_duration("1h30m")
-        5400.0
-    """
-    if not isinstance(value, str):
-        return value
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
-    if not parts or re.sub(r"[\d.\s]|[smhd]", "", value) or not re.fullmatch(r"(\s*\d+(\.\d+)?\s*[smhd])+\s*", value):
-        raise ValueError("write a duration such as 90s, 30m, 1h30m or 2d")
-    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-def _check_study_name(name: str | None) -> str | None:
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9가-힣][\w가-힣.@-]{0,99}", name):
-        raise ValueError("a study name begins with a letter or digit and holds letters, digits, `.`, `@`, `-` and `_`")
-    return name
-
-
-def _check_range(value: float | tuple[float, float]) -> float | tuple[float, float]:
-    if isinstance(value, tuple) and not value[0] < value[1]:
-        raise ValueError("the first end of a range must be below the second")
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-StudyName = Annotated[str | None, AfterValidator(_check_study_name)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[NotNegative | tuple[NotNegative, NotNegative], AfterValidator(_check_range)]
-ShareRange = Annotated[Share | tuple[Share, Share], AfterValidator(_check_range)]
-Names = Literal["auto"] | tuple[str, ...]
+_STRICT = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class _Section(BaseModel):
     """A group of settings: frozen, and strict about its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = _STRICT
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: object, info: ValidationInfo) -> object:
+        """`trials: yes` is no number, though Python counts True as 1."""
+        entries = value if isinstance(value, list | tuple) else [value]
+        is_switch = cls.model_fields[info.field_name or ""].annotation is bool
+        if not is_switch and any(isinstance(entry, bool) for entry in entries):
+            raise ValueError("true, false, yes, no, on and off are switches in YAML; put quotes around such a word")
+        return value
 
 
 # ---- the sections ---------------------------------------------------------------------------------------------------
@@ -98,7 +107,7 @@ class SearchConfig(_Section):
 class SpaceConfig(_Section):
     """What TPE may choose from: [low, high] is searched, a single value is fixed."""
 
-    lr_multiplier: Range = Field((0.1, 10.0), description="times the backbone's default learning rate; logarithmic")
+    lr_multiplier: Factor = Field((0.1, 10.0), description="times the backbone's default learning rate; logarithmic")
     weight_decay: Range = Field((1e-3, 0.3), description="of AdamW; logarithmic")
     layer_decay: ShareRange = Field((0.7, 1.0), description="learning rate of a group of layers over that above it")
     label_smoothing: ShareRange = Field((0.0, 0.1), description="share of the target spread over all classes")
@@ -106,7 +115,7 @@ class SpaceConfig(_Section):
     cutmix: ShareRange = Field((0.0, 0.5), description="probability of mixing a batch by cutmix")
     shrinkage: ShareRange = Field((0.05, 0.8), description="of the covariance of frozen features (tuning: head)")
     power: Range = Field((0.3, 1.0), description="power that frozen features are raised to (tuning: head)")
-    image_size: Literal["auto"] | int | tuple[int, ...] = Field(
+    image_size: Sides = Field(
         "auto",
         description="pixels, or a list to search; auto: the backbone's own, for fine-tuning at most the photos'",
     )
@@ -124,9 +133,7 @@ class TrainingConfig(_Section):
     ema: NotNegative = Field(0.5, description="half-life in epochs of the averaged weights; 0: no averaging")
     head_multiplier: float = Field(10.0, gt=0, description="learning rate of the new last layer, times")
     plain_epochs: Share = Field(0.15, description="share of epochs at the end without mixup and cutmix")
-    weights: str | dict[str, str] = Field(
-        "pretrained", description="pretrained, random, a file, or {backbone: one of these}"
-    )
+    weights: Weights = Field("pretrained", description="pretrained, random, a file, or {backbone: one of these}")
     workers: int | None = Field(None, ge=0, description="processes that load photos; default: by machine")
 
 
@@ -153,8 +160,10 @@ class PluginsConfig(_Section):
     local: bool = Field(True, description="whether the workspace's plugins/*.py are loaded")
 
 
-class Config(_Section):
+class Config(BaseModel):
     """All settings of a workspace."""
+
+    model_config = _STRICT
 
     data: DataConfig = DataConfig()
     search: SearchConfig = SearchConfig()
@@ -179,120 +188,66 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
     Raises:
         ConfigError: lists all problems, each with its value, its line or option, and what is expected.
     """
-    text = _read(path) if path else ""
-    lines = _lines_by_key(text, path)
-    values = _parse(text, path)
+    values, lines = read_settings(path) if path else ({}, {})
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     for dotted, value in given.items():
-        _set(values, dotted.split("."), value)
+        _set(values, dotted, value)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem, lines, given, path) for problem in error.errors()]
-        unique = list(dict.fromkeys(problems))
-        raise ConfigError("\n".join(unique), hint="the README lists every setting with its default.") from None
+        in_order = sorted(error.errors(), key=lambda problem: lines.get(_written_key(problem), 0))
+        unique = dict.fromkeys(_describe(problem, lines, given, path) for problem in in_order)
+        raise ConfigError("\n".join(unique), hint=_WHERE_EXPLAINED) from None
 
 
-def _read(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"The settings file `{path}` cannot be read: {error.strerror}.") from error
-    if len(data) > _MAX_BYTES:
-        raise ConfigError(f"The settings file `{path}` has {len(data)} bytes; more than {_MAX_BYTES} is refused.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"The settings file `{path}` is not UTF-8 at byte {error.start}.") from None
-
-
-def _parse(text: str, path: Path | None) -> dict[str, Any]:
-    values = yaml.safe_load(text) if text else {}
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"`{path}` must hold sections such as `search:`, not {type(values).__name__}.")
-    return values
-
-
-def _lines_by_key(text: str, path: Path | None) -> dict[tuple[str, ...], int]:
-    """Line number (from 1) of each key path; refuses duplicate keys and anchors, which can make a small file huge."""
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ConfigError(f"`{path}` uses YAML anchors (`&`, `*`), which automl-car does not read.")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"`{path}` line {line} is not YAML: {error.problem or error.context}.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"`{path}` is not YAML: {error}.") from None
-    lines: dict[tuple[str, ...], int] = {}
-    for key, line in _walk(root, ()):
-        if key in lines:
-            raise ConfigError(
-                f"`{path}` line {line}: `{'.'.join(key)}` stands there twice, first in line {lines[key]}."
-            )
-        lines[key] = line
-    return lines
-
-
-def _walk(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            path = (*prefix, str(key.value))
-            yield path, key.start_mark.line + 1
-            yield from _walk(value, path)
-
-
-def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        section = values.setdefault(key, {})
-        values = section if isinstance(section, dict) else values.update({key: {}}) or values[key]
-    values[keys[-1]] = value
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    section, _, name = dotted.partition(".")
+    if isinstance(values.setdefault(section, {}), dict):  # what else may stand there is reported with the rest
+        values[section][name] = value
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 
-def _describe(problem: Any, lines: Mapping[tuple[str, ...], int], given: Mapping[str, Any], path: Path | None) -> str:
-    known = _known_prefix(tuple(str(part) for part in problem["loc"]))
-    dotted = ".".join(known)
-    place = _place(known, dotted, lines, given, path)
+def _describe(problem: Any, lines: Lines, given: Mapping[str, Any], path: Path | None) -> str:
+    key = _written_key(problem)
+    dotted = ".".join(key)
+    place = f"`{path}` line {lines[key]}" if key in lines else f"`{path}`"
     if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown setting `{dotted}`.{_near(known)}"
-    expected = problem["msg"].removeprefix("Value error, ")
-    return f"{place}: `{dotted}: {_shown(problem['input'])}` is wrong: {expected[0].lower()}{expected[1:]}."
-
-
-def _known_prefix(location: tuple[str, ...]) -> tuple[str, ...]:
-    """The part of pydantic's location that a user wrote; it also names union members and tuple positions."""
-    return location[:2] if location and location[0] in Config.model_fields else location[:1]
-
-
-def _place(
-    key: tuple[str, ...],
-    dotted: str,
-    lines: Mapping[tuple[str, ...], int],
-    given: Mapping[str, Any],
-    path: Path | None,
-) -> str:
+        return f"{place}: unknown setting `{dotted}`.{_near(key)}"
+    reason = f"`{_shown(problem['input'])}` is wrong: {_expected(problem)}."
     if dotted in given:
-        return f"command line `--{key[-1].replace('_', '-')}`"
-    return f"`{path}` line {lines[key]}" if key in lines else f"`{path}`"
+        option = _OPTIONS.get(dotted, f"--{key[-1].replace('_', '-')}")
+        return f"command line: {option} {reason}"
+    return f"{place}: {dotted}: {reason}"
+
+
+def _written_key(problem: Any) -> tuple[str, ...]:
+    """The part of pydantic's location that a user wrote; it also names union members and tuple positions."""
+    location = tuple(str(part) for part in problem["loc"])
+    return location[:2] if location[0] in Config.model_fields else location[:1]
+
+
+def _expected(problem: Any) -> str:
+    if problem["type"] in _EXPECTED:
+        return _EXPECTED[problem["type"]]
+    message: str = problem["msg"]
+    return message.removeprefix("Value error, ").replace("Input should be", "it must be")
 
 
 def _near(key: tuple[str, ...]) -> str:
-    section = Config.model_fields[key[0]].annotation if len(key) > 1 else Config
-    names = list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+    sections = {name: list(type(section).model_fields) for name, section in Config()}
+    names = sections[key[0]] if len(key) > 1 else list(sections)
     near = difflib.get_close_matches(key[-1], names, n=1, cutoff=0.6)
     if near:
         return f" Did you mean `{'.'.join((*key[:-1], near[0]))}`?"
-    for name, field in Config.model_fields.items():
-        if isinstance(field.annotation, type) and key[-1] in field.annotation.model_fields:
-            return f" Did you mean `{name}.{key[-1]}`?"
+    for section, settings in sections.items():
+        if key[-1] in settings:
+            return f" Did you mean `{section}.{key[-1]}`?"
     return f" Known here: {', '.join(names)}."
 
 
 def _shown(value: object) -> str:
-    text = str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
     return text if len(text) <= 80 else f"{text[:77]}…"

@@ -117,6 +117,7 @@ class Recipe:
         weight_decay: of AdamW.
         layer_decay: the rate of each group of layers is this times that of the group above it.
         head_multiplier: the new last layer learns this many times faster than the network.
+        freeze_norm: whether batch normalisation keeps the statistics of pretraining.
         label_smoothing: share of the target spread over all classes.
         mixup, cutmix: probability that a batch is mixed in this way.
         plain_epochs: share of epochs at the end without mixing.
@@ -142,6 +143,7 @@ class Recipe:
     weight_decay: float = 0.05
     layer_decay: float = 0.9
     head_multiplier: float = 10.0
+    freeze_norm: bool = True
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0

@@ -4,7 +4,7 @@
         model.safetensors   weights: of the whole network, or of the linear head alone
         oof.npz             rows int64 (n,), logits float32 (n, C) of the fold's validation rows
         test.npz            logits float32 (T, C) of the test rows; absent without a test set
-        record.json         the FoldResult, the recipe, and the sha256 of each file above
+        record.json         the FoldResult, the recipe, the sha256 of each file above, and a fingerprint of all this
 
 `record.json` is written last, so a fold is finished when it is there and the checksums hold.
 """
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from automl_car.errors import StoreError
 from automl_car.files import write_atomically
-from automl_car.records import Epoch, FoldResult, FoldTask, IntArray
+from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, fingerprint
 
 _FORMAT = 1
 
@@ -61,17 +61,18 @@ def write_fold(task: FoldTask, result: FoldResult, logits: FoldLogits, model: by
         files["test.npz"] = _npz(logits=logits.test)
     for name, data in files.items():
         write_atomically(directory / name, data)
-    record = {
+    record: dict[str, Any] = {
         "format": _FORMAT,
         "result": dataclasses.asdict(result),
         "recipe": task.recipe.to_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
+    record["fingerprint"] = fingerprint(record)
     write_atomically(directory / "record.json", json.dumps(record, ensure_ascii=False, indent=1))
 
 
 def read_result(directory: Path) -> FoldResult | None:
-    """The result of a finished fold, or None when the folder holds none.
+    """The result of a finished fold, or None when the folder holds none; checks every file of the fold.
 
     Raises:
         StoreError: the fold is damaged; the message names the file.
@@ -79,9 +80,8 @@ def read_result(directory: Path) -> FoldResult | None:
     record = _read_record(directory)
     if record is None:
         return None
-    for name in record["sha256"]:
-        if not (directory / name).is_file():
-            raise StoreError(f"`{directory / name}` is missing, although the fold's record lists it.")
+    for name, checksum in record["sha256"].items():
+        _read_checked(directory / name, checksum)
     values: dict[str, Any] = record["result"]
     return FoldResult(**{**values, "curve": tuple(Epoch(**epoch) for epoch in values["curve"])})
 
@@ -125,17 +125,18 @@ def _read_record(directory: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = {"format", "result", "sha256"} - set(record)
-    except (ValueError, TypeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise StoreError(f"`{path}` is not a record of a fold: {error}.") from error
-    if missing:
-        raise StoreError(f"`{path}` lacks {', '.join(sorted(missing))}.")
+    if not isinstance(record, dict) or "format" not in record:
+        raise StoreError(f"`{path}` is not a record of a fold: it has no format.")
     if record["format"] != _FORMAT:
         raise StoreError(
             f"`{path}` has format {record['format']}; this version reads {_FORMAT}.",
             hint="use the version of automl-car that wrote it, or another study name.",
         )
+    if record.pop("fingerprint", None) != fingerprint(record):
+        raise StoreError(f"`{path}` does not match its own fingerprint: the file is damaged.")
     return record
 
 

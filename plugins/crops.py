@@ -11,7 +11,7 @@ from functools import partial
 from automl_car import Augmentation, Param, hookimpl
 
 
-def build(image_size: int, *, strength: str, border: float = 0.15):
+def build(image_size: int, *, strength: str, border: float = 0.25):
     """Return a transform from uint8 (H, W, 3) to uint8 (image_size, image_size, 3)."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network at import
     import albumentations as A
@@ -36,7 +36,7 @@ def build(image_size: int, *, strength: str, border: float = 0.15):
     return A.Compose(steps[strength])
 
 
-BORDER = Param.float("border", 0.0, 0.25, default=0.15)
+BORDER = Param.float("border", 0.05, 0.4, default=0.25)
 
 
 @hookimpl

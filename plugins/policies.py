@@ -36,7 +36,7 @@ def compose(image_size: int, steps: list):
     import albumentations as A
     import cv2
 
-    cut = A.RandomCropFromBorders(crop_left=0.15, crop_right=0.15, crop_top=0.15, crop_bottom=0.15, p=1.0)
+    cut = A.RandomCropFromBorders(crop_left=0.25, crop_right=0.25, crop_top=0.25, crop_bottom=0.25, p=1.0)
     resize = A.Resize(image_size, image_size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
     return A.Compose([cut, resize, A.HorizontalFlip(p=0.5), *steps])
 

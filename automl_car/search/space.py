@@ -211,6 +211,7 @@ def _suggest_full(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "cutmix": choice.number("cutmix"),
         "params": tuple(sorted(params.items())),
         "weights": space.weights[backbone],
+        "freeze_norm": space.weights[backbone] != "random",  # random weights have no statistics worth keeping
     }
 
 

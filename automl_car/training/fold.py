@@ -33,6 +33,10 @@ from automl_car.training.photos import pick_workers
 
 Report = Callable[[Epoch | Progress], None]
 
+# Of the covariance behind the start of fine-tuning. Much more than for a head that stays: the start must also suit
+# augmented photos, and features that are about to move.
+_START_SHRINKAGE = 0.9
+
 
 class _OutOfTimeError(Exception):
     """The deadline passed, or will pass before the fold is done."""
@@ -207,7 +211,7 @@ def _train_full(
 def _start_of_head(features: Any, task: FoldTask, prepared: Prepared, training: Any) -> LinearHead:
     labels = torch.from_numpy(np.asarray(prepared.dataset.labels)[training])
     plain = torch.from_numpy(features.train[:, training].astype(np.float32))
-    return fit_discriminant(plain, labels, prepared.dataset.num_classes, task.recipe.shrinkage)
+    return fit_discriminant(plain, labels, prepared.dataset.num_classes, _START_SHRINKAGE)
 
 
 # ---- both -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""Reads automl-car.yaml: its values, and the line that each setting stands in. Knows nothing of what settings mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from automl_car.errors import ConfigError
+
+_MAX_BYTES = 1_000_000
+Lines = dict[tuple[str, ...], int]
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], Lines]:
+    """The settings of a file.
+
+    Returns:
+        The values by section and name, and the line number (from 1) of each key path.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, names a key twice, uses anchors, or holds no sections.
+    """
+    text = _read(path)
+    lines = _lines_by_key(text, path)
+    return _parse(text, path), lines
+
+
+def _read(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"The settings file `{path}` cannot be read: {error.strerror}.") from error
+    if len(data) > _MAX_BYTES:
+        raise ConfigError(f"The settings file `{path}` has {len(data)} bytes; more than {_MAX_BYTES} is refused.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"The settings file `{path}` is not UTF-8 at byte {error.start}.") from None
+
+
+def _lines_by_key(text: str, path: Path) -> Lines:
+    """Line number (from 1) of each key path; refuses duplicate keys and anchors, which can make a small file huge."""
+    with _explained(path):
+        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
+        root = None if aliases else yaml.compose(text, Loader=yaml.SafeLoader)
+    if aliases:
+        raise ConfigError(f"`{path}` uses YAML anchors (`&`, `*`), which automl-car does not read.")
+    lines: Lines = {}
+    for key, line in _walk(root, ()):
+        if key in lines:
+            raise ConfigError(
+                f"`{path}` line {line}: `{'.'.join(key)}` stands there twice, first in line {lines[key]}."
+            )
+        lines[key] = line
+    return lines
+
+
+def _walk(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*prefix, str(key.value))
+            yield path, key.start_mark.line + 1
+            yield from _walk(value, path)
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    with _explained(path):
+        values = yaml.safe_load(text)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        kind = "list" if isinstance(values, list) else "single value"
+        raise ConfigError(f"`{path}` must hold sections such as `search:`, not a {kind}.")
+    # A section whose settings are all commented out reads as None.
+    return {key: {} if value is None else value for key, value in values.items()}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the YAML reader raises into a ConfigError with the line."""
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"`{path}` line {mark.line + 1}" if mark else f"`{path}`"
+        raise ConfigError(f"{place} is not YAML that automl-car reads: {error.problem or error.context}.") from None
+    except RecursionError:
+        raise ConfigError(f"`{path}` is nested too deeply.") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be one
+        raise ConfigError(f"`{path}` is not YAML that automl-car reads: {' '.join(str(error).split())}.") from None

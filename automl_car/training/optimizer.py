@@ -1,0 +1,67 @@
+"""How the weights move: parameter groups and their rates, the schedule, the running mean, frozen statistics."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from automl_car.records import Recipe
+from automl_car.training.model import classifier
+
+
+def make_optimizer(
+    model: nn.Module, recipe: Recipe, num_classes: int, device: torch.device, *, warm: bool
+) -> tuple[torch.optim.AdamW, list[float]]:
+    """AdamW, and the peak learning rate of each of its parameter groups, lower layers slower.
+
+    Args:
+        warm: whether the last layer starts fitted; a random one learns `head_multiplier` times faster.
+    """
+    groups = param_groups_layer_decay(model, recipe.weight_decay, layer_decay=recipe.layer_decay)
+    head = {id(parameter) for parameter in classifier(model, num_classes).parameters()}
+    rates = []
+    for group in groups:
+        in_head = any(id(parameter) in head for parameter in group["params"])
+        faster = recipe.head_multiplier if in_head and not warm else 1.0
+        rates.append(recipe.learning_rate * group.pop("lr_scale", 1.0) * faster)
+        group.pop("param_names", None)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type == "cuda"), rates
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Share of the peak rate when the share `progress` of all steps is done: linear up to `warmup`, then a cosine to 0.
+
+    Example:
+        >>> [round(schedule(progress, warmup=0.1), 2) for progress in (0.05, 0.1, 0.55, 1.0)]
+        [0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < warmup:
+        return max(progress, 1e-3) / warmup  # a rate of exactly 0 would waste the first step
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / max(1e-9, 1 - warmup)))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, peaks: list[float], share: float) -> None:
+    """Give each parameter group its share of its own peak rate."""
+    for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+        group["lr"] = peak * share
+
+
+def make_mean_model(model: nn.Module, half_life: float, steps_per_epoch: int) -> ModelEmaV3 | None:
+    """A running mean of the weights with a half-life in epochs; None for a half-life of 0."""
+    if not half_life:
+        return None
+    return ModelEmaV3(model, decay=0.5 ** (1 / max(1.0, half_life * steps_per_epoch)))
+
+
+def set_training_mode(model: nn.Module, *, freeze_norm: bool) -> None:
+    """Training mode; with `freeze_norm`, batch normalisation uses and keeps the statistics that it has."""
+    model.train()
+    if freeze_norm:
+        for layer in model.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.eval()

@@ -1,0 +1,104 @@
+"""Small real things that many tests need: a data set of tiny photos, and a plugin with a tiny network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from automl_car.catalog.manager import Catalog, load_catalog
+from automl_car.catalog.records import PluginSources
+from automl_car.data.index import read_dataset
+from automl_car.data.prepare import Prepared, prepare
+
+CLASSES = ("coupe", "hatchback", "van")
+COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
+PHOTOS_PER_CLASS, TEST_PHOTOS = 12, 5
+
+TOY_PLUGIN = '''
+"""A network of three layers for photos of 16 or 32 pixels."""
+from functools import partial
+
+from automl_car import Augmentation, Backbone, Param, hookimpl
+
+
+def build(num_classes, *, pretrained=True, width=8):
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, stride=2), nn.ReLU(),
+        nn.Conv2d(width, 12, 3, stride=2), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(12, num_classes),
+    )
+
+
+@hookimpl
+def register_backbones():
+    return [
+        Backbone("toy", build, image_size=16, default_lr=0.01, params=(Param.int("width", 4, 12, default=8),)),
+        Backbone("toy_large", partial(build, width=6), image_size=32, default_lr=0.01),
+    ]
+'''
+
+
+def write_tiny_photos(root: Path) -> Path:
+    """Three classes of twelve JPEGs, 8 to 32 pixels a side, whose colour gives the class away; five test photos."""
+    random = np.random.default_rng(0)
+
+    def photo(path: Path, label: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blocks = np.clip(COLOURS[label] + random.normal(0, 60, (4, 4, 3)), 0, 255).astype(np.uint8)
+        width, height = (int(side) for side in random.integers(8, 33, 2))
+        Image.fromarray(blocks).resize((width, height)).save(path, quality=95)
+
+    for label, name in enumerate(CLASSES):
+        for row in range(PHOTOS_PER_CLASS):
+            photo(root / "train" / name / f"{row:02}.jpg", label)
+    for row in range(TEST_PHOTOS):
+        photo(root / "test" / f"{row}.jpg", row % len(CLASSES))
+    ids = [f"T{row}" for row in range(TEST_PHOTOS)]
+    lines = [f"{name},./test/{row}.jpg" for row, name in enumerate(ids)]
+    (root / "test.csv").write_text("\n".join(["ID,img_path", *lines, ""]))
+    rows = [f"{name},{','.join(['0'] * len(CLASSES))}" for name in ids]
+    (root / "sample_submission.csv").write_text("\n".join([f"ID,{','.join(CLASSES)}", *rows, ""]))
+    return root
+
+
+@pytest.fixture
+def tiny_dataset(tmp_path: Path) -> Path:
+    """A folder in the contest's layout: see `write_tiny_photos`."""
+    return write_tiny_photos(tmp_path / "data")
+
+
+@pytest.fixture
+def toy_plugin(tmp_path: Path) -> Path:
+    """A plugin file with the backbones `toy` (16 pixels) and `toy_large` (32 pixels)."""
+    path = tmp_path / "toy_networks.py"
+    path.write_text(TOY_PLUGIN)
+    return path
+
+
+@pytest.fixture
+def toy_sources(toy_plugin: Path) -> PluginSources:
+    return PluginSources(files=(toy_plugin,))
+
+
+@pytest.fixture
+def toy_catalog(toy_sources: PluginSources) -> Catalog:
+    return load_catalog(toy_sources)
+
+
+@pytest.fixture
+def tiny_prepared(tiny_dataset: Path, tmp_path: Path) -> Prepared:
+    """The tiny photos decoded and split into three folds, in the study folder `study` with the cache `cache`."""
+    return prepare(
+        read_dataset(tiny_dataset),
+        cache_directory=tmp_path / "cache",
+        study_directory=tmp_path / "study",
+        short_side=32,
+        folds=3,
+        seed=0,
+    )

@@ -1,0 +1,246 @@
+"""The fold store: what is written comes back, and what is damaged is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from automl_car.errors import StoreError
+from automl_car.records import Epoch, FoldResult, FoldTask, Recipe, fingerprint
+from automl_car.store import FoldLogits, read_logits, read_model, read_result, set_aside, write_fold
+
+FILES = ("model.safetensors", "oof.npz", "test.npz")
+MODEL = bytes(range(256)) * 4
+RESULT = FoldResult(
+    recipe_id="abc",
+    fold=1,
+    status="finished",
+    log_loss=0.1 + 0.2,  # needs all 17 digits
+    raw_log_loss=0.5,
+    temperature=0.75,
+    curve=(Epoch(1, 2, 1.5, 0.9, 3.25), Epoch(2, 2, 1.0, 0.5, 6.5)),
+    seconds=6.75,
+    peak_memory_bytes=2**40,
+    images_per_second=12.5,
+    versions={"torch": "2.10.0"},
+)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> FoldTask:
+    return FoldTask(Recipe("toy", params=(("toy.width", 8),)), "abc", 1, tmp_path / "main", tmp_path / "cache")
+
+
+def _logits(test_rows: int = 4) -> FoldLogits:
+    random = np.random.default_rng(0)
+    oof = random.normal(size=(3, 2)).astype(np.float32)
+    return FoldLogits(np.array([1, 4, 7]), oof, random.normal(size=(test_rows, 2)).astype(np.float32))
+
+
+@pytest.fixture
+def stored(task: FoldTask) -> Path:
+    """The folder of a finished fold."""
+    write_fold(task, RESULT, _logits(), MODEL)
+    return task.fold_directory
+
+
+def _flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+# ---- round trips ----------------------------------------------------------------------------------------------------
+
+
+def test_the_result_comes_back_exactly(stored: Path) -> None:
+    assert read_result(stored) == RESULT
+
+
+def test_the_logits_come_back_bit_by_bit(stored: Path) -> None:
+    logits, expected = read_logits(stored), _logits()
+    np.testing.assert_array_equal(logits.rows, expected.rows)
+    np.testing.assert_array_equal(logits.oof, expected.oof, strict=True)
+    np.testing.assert_array_equal(logits.test, expected.test, strict=True)
+
+
+def test_the_model_comes_back_byte_by_byte(stored: Path) -> None:
+    assert read_model(stored) == MODEL
+
+
+def test_without_a_test_set_the_test_logits_have_no_rows_and_all_classes(task: FoldTask) -> None:
+    write_fold(task, RESULT, _logits(test_rows=0), MODEL)
+    assert not (task.fold_directory / "test.npz").exists()
+    assert read_logits(task.fold_directory).test.shape == (0, 2)
+
+
+def test_the_record_holds_the_recipe_for_whoever_finds_the_folder(stored: Path, task: FoldTask) -> None:
+    record = json.loads((stored / "record.json").read_text(encoding="utf-8"))
+    assert Recipe.from_json(record["recipe"]) == task.recipe
+
+
+# ---- a fold is finished when its record is there --------------------------------------------------------------------
+
+
+def test_a_folder_with_everything_but_the_record_is_no_fold(stored: Path) -> None:
+    (stored / "record.json").unlink()
+    assert read_result(stored) is None
+
+
+def test_a_folder_that_does_not_exist_is_no_fold(tmp_path: Path) -> None:
+    assert read_result(tmp_path / "nowhere") is None
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_disk_that_fails_at_any_file_leaves_no_record(
+    task: FoldTask, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    replace, names = Path.replace, []
+
+    def failing(path: Path, target: Path) -> Path:
+        names.append(target.name)
+        if len(names) > writes:
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="No space"):
+        write_fold(task, RESULT, _logits(), MODEL)
+    assert read_result(task.fold_directory) is None
+    assert sorted(path.name for path in task.fold_directory.iterdir()) == sorted(names[:writes])
+
+
+def test_the_record_is_written_after_all_that_it_lists(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, names = Path.replace, []
+    monkeypatch.setattr(Path, "replace", lambda path, target: (names.append(target.name), replace(path, target))[1])
+    write_fold(task, RESULT, _logits(), MODEL)
+    assert names[-1] == "record.json"
+    assert set(names[:-1]) == set(FILES)
+
+
+# ---- damage ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, Path.unlink])
+@pytest.mark.parametrize("name", FILES)
+def test_whoever_asks_for_the_result_learns_which_file_is_damaged(
+    stored: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    damage(stored / name)
+    with pytest.raises(StoreError, match=name):
+        read_result(stored)
+
+
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, Path.unlink])
+@pytest.mark.parametrize("name", ["oof.npz", "test.npz"])
+def test_damaged_logits_are_refused_by_name(stored: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(stored / name)
+    with pytest.raises(StoreError, match=name):
+        read_logits(stored)
+
+
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate, Path.unlink])
+def test_a_damaged_model_is_refused_by_name(stored: Path, damage: Callable[[Path], None]) -> None:
+    damage(stored / "model.safetensors")
+    with pytest.raises(StoreError, match=r"model\.safetensors"):
+        read_model(stored)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[]", '{"format": 1}', '{"format": 1, "result": {}, "sha256": {}}', '{"format": 1, "result": 3}'],
+)
+def test_a_damaged_record_is_refused_by_name(stored: Path, text: str) -> None:
+    (stored / "record.json").write_text(text)
+    with pytest.raises(StoreError, match=r"record\.json"):
+        read_result(stored)
+
+
+def test_a_changed_number_in_the_record_is_noticed(stored: Path) -> None:
+    path = stored / "record.json"
+    path.write_text(path.read_text().replace('"raw_log_loss": 0.5', '"raw_log_loss": 0.1'))
+    with pytest.raises(StoreError, match=r"record\.json"):
+        read_result(stored)
+
+
+def test_a_record_cut_off_anywhere_is_refused(stored: Path) -> None:
+    path = stored / "record.json"
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises(StoreError, match=r"record\.json"):
+            read_result(stored)
+
+
+def test_a_record_of_a_later_format_is_refused_with_a_way_out(stored: Path) -> None:
+    path = stored / "record.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(StoreError, match="format 2") as caught:
+        read_result(stored)
+    assert "version" in (caught.value.hint or "")
+
+
+def test_a_fold_that_is_not_there_has_no_logits(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no finished fold"):
+        read_logits(tmp_path)
+
+
+class _Canary:
+    """An object whose unpickling writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_in_place_of_logits_does_not_run(stored: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    np.savez(stored / "oof.npz", rows=np.array([1]), logits=np.array([_Canary(canary)], dtype=object))
+    record = json.loads((stored / "record.json").read_text())
+    record["sha256"]["oof.npz"] = hashlib.sha256((stored / "oof.npz").read_bytes()).hexdigest()
+    record["fingerprint"] = fingerprint({key: value for key, value in record.items() if key != "fingerprint"})
+    (stored / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_logits(stored)
+    assert not canary.exists()
+    pickle.loads(pickle.dumps(_Canary(canary)))
+    assert canary.exists(), "the canary must be able to sing"
+
+
+# ---- setting aside --------------------------------------------------------------------------------------------------
+
+
+def test_a_fold_set_aside_keeps_its_files_and_frees_its_place(stored: Path) -> None:
+    aside = set_aside(stored)
+    assert not stored.exists()
+    assert (aside / "oof.npz").is_file()
+
+
+def test_two_damaged_folds_of_one_place_are_both_kept(stored: Path, task: FoldTask) -> None:
+    first = set_aside(stored)
+    write_fold(task, dataclasses.replace(RESULT, log_loss=0.2), _logits(), MODEL)
+    second = set_aside(stored)
+    assert first != second
+    assert first.exists()
+    assert second.exists()
+
+
+def test_a_fold_can_be_written_again_where_an_unfinished_one_lies(stored: Path, task: FoldTask) -> None:
+    (stored / "record.json").unlink()
+    write_fold(task, dataclasses.replace(RESULT, log_loss=0.25), _logits(), MODEL)
+    result = read_result(stored)
+    assert result is not None
+    assert result.log_loss == 0.25
