@@ -51,23 +51,25 @@ HERE = Path()
 
 def main() -> None:
     """Run the command line and turn errors into text and exit codes."""
-    import click
-
+    code = _run()
     try:
-        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `automl-car studies | head` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        app()  # exits by itself, with 2 where the options are wrong and 130 after Ctrl-C
     except AutomlCarError as error:
         _complain(error)
-        sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("stopped; run the same command again to go on from here", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `automl-car studies | head` is no error
-        sys.exit(0)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 2
+    except SystemExit as end:
+        if end.code == 130:
+            print("stopped; run the same command again to go on from here", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 def _complain(error: AutomlCarError) -> None:
@@ -111,7 +113,7 @@ def search(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for recipes, train their folds, and leave a submission."""
+    """Search, train the folds, and leave a submission."""
     settings = _load(
         workspace,
         config,
@@ -157,7 +159,10 @@ def ensemble(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pool and calibrate the best trials of a study, and write the submission."""
+    """Pool the best trials and write the submission.
+
+    Their out-of-fold predictions are weighted and calibrated; nothing is trained.
+    """
     settings = _load(workspace, config, {"ensemble.top_k": top_k, "search.storage": storage})
     from automl_car import pipeline
 
@@ -262,7 +267,7 @@ def dashboard(
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
 ) -> None:
-    """Open optuna-dashboard on a study, also while a search is writing to it."""
+    """Open optuna-dashboard, also during a search."""
     from optuna_dashboard import run_server
 
     from automl_car.search.study import connect, load_study, storage_url
@@ -282,7 +287,10 @@ def dashboard(
 def init(
     directory: Annotated[Path, typer.Argument(help="Folder to begin in; made if it is not there.")] = HERE,
 ) -> None:
-    """Make a workspace: its folders, and an automl-car.yaml with every setting explained."""
+    """Make a workspace and its settings file.
+
+    Writes the folders, and an automl-car.yaml with every setting explained.
+    """
     from automl_car.init import write_workspace
 
     for path in write_workspace(directory):
@@ -295,7 +303,10 @@ def sample_data(
     directory: Annotated[Path, typer.Argument(help="Folder to write to.")],
     seed: Annotated[int, typer.Option(help="Other seeds give other photos of the same cars.")] = 0,
 ) -> None:
-    """Draw photos of fictional cars in the contest's layout, with the labels of the test photos for `score`."""
+    """Draw photos of fictional cars to try things on.
+
+    They come in the contest's layout, with the labels of the test photos for `score`.
+    """
     from automl_car.data.sample import write_sample
 
     summary = write_sample(directory, seed=seed)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from automl_car.config_values import (
+    Count,
     Factor,
     Names,
     NotNegative,
@@ -24,6 +25,7 @@ from automl_car.config_values import (
     Sides,
     StudyName,
     Weights,
+    Whole,
 )
 from automl_car.errors import ConfigError
 from automl_car.settings_file import Lines, read_settings
@@ -92,16 +94,16 @@ class SearchConfig(_Section):
     """What is searched, and for how long."""
 
     study: StudyName = Field(None, description="name of the study; default: `main`, or `sample` with --sample")
-    trials: int = Field(50, ge=1, description="trials of the study in all, those of earlier runs included")
+    trials: Count = Field(50, description="trials of the study in all, those of earlier runs included")
     timeout: Seconds | None = Field(None, description="30m, 1h30m …; the submission is written before it is over")
     storage: str | None = Field(None, description="SQLAlchemy URL; default: studies/<study>.db")
-    seed: int = Field(0, ge=0, lt=2**31, description="of folds, training and sampler")
+    seed: Whole = Field(0, description="of folds, training and sampler")
     tuning: Literal["auto", "head", "full", "both"] = Field(
         "auto", description="head: a linear head on a frozen backbone; full: all of it; auto: by machine and time"
     )
     backbones: Names = Field("auto", description="names, or auto: all whose weights are on this machine")
     augmentations: Names = Field("auto", description="names, or auto: all")
-    startup_trials: int = Field(10, ge=1, description="random trials before TPE takes over")
+    startup_trials: Count = Field(10, description="random trials before TPE takes over")
 
 
 class SpaceConfig(_Section):
@@ -124,9 +126,9 @@ class SpaceConfig(_Section):
 class TrainingConfig(_Section):
     """The schedule of one fold."""
 
-    epochs: int = Field(30, ge=1, description="of fine-tuning")
-    batch_size: int = Field(64, ge=2, description="images per step")
-    patience: int = Field(5, ge=0, description="epochs without a better log loss before a fold stops; 0: never")
+    epochs: Count = Field(30, description="of fine-tuning")
+    batch_size: Count = Field(64, ge=2, description="images per step")
+    patience: Whole = Field(5, description="epochs without a better log loss before a fold stops; 0: keep the last epoch")
     learning_rate: float | None = Field(None, gt=0, description="base rate in place of each backbone's default")
     warmup: Share = Field(0.1, description="share of the steps in which the rate rises")
     clip_norm: NotNegative = Field(1.0, description="largest gradient norm; 0: no clipping")
@@ -134,22 +136,22 @@ class TrainingConfig(_Section):
     head_multiplier: float = Field(10.0, gt=0, description="learning rate of the new last layer, times")
     plain_epochs: Share = Field(0.15, description="share of epochs at the end without mixup and cutmix")
     weights: Weights = Field("pretrained", description="pretrained, random, a file, or {backbone: one of these}")
-    workers: int | None = Field(None, ge=0, description="processes that load photos; default: by machine")
+    workers: Whole | None = Field(None, description="processes that load photos; default: by machine")
 
 
 class PruningConfig(_Section):
     """When a trial is stopped between folds."""
 
     enabled: bool = Field(True, description="false: every trial trains all its folds")
-    compare_with: int = Field(5, ge=1, description="the k-th best complete trial is what a trial must keep up with")
+    compare_with: Count = Field(5, description="the k-th best complete trial is what a trial must keep up with")
     z: float = Field(2.0, gt=0, description="standard errors that a trial may be worse by")
-    startup_trials: int = Field(5, ge=1, description="complete trials before any is pruned")
+    startup_trials: Count = Field(5, description="complete trials before any is pruned")
 
 
 class EnsembleConfig(_Section):
     """What the submission is made of."""
 
-    top_k: int = Field(5, ge=1, description="members at most")
+    top_k: Count = Field(5, description="members at most")
 
 
 class PluginsConfig(_Section):

@@ -54,6 +54,8 @@ def _expect(text: str) -> WrapValidator:
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 StudyName = Annotated[str | None, AfterValidator(_check_study_name)]
+Whole = Annotated[int, Field(ge=0, lt=2**31)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

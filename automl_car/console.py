@@ -24,6 +24,8 @@ def start_logging(folder: Path, name: str, *, to_terminal: bool) -> Path:
     path = folder / f"{datetime.now():%Y-%m-%d-%H%M%S}-{name}.log"
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for old in logger.handlers:
+        old.close()
     logger.handlers = [file]
     if to_terminal:
         stream = logging.StreamHandler(sys.stderr)

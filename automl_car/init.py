@@ -35,20 +35,20 @@ def write_workspace(directory: Path) -> tuple[Path, ...]:
 
 
 def settings_text() -> str:
-    """Every setting with its default, commented out, each with what it means."""
-    lines = ["# Settings of automl-car. Take the `#` off a line to change it; the values shown are the defaults.", ""]
+    """The sections, and in them every setting with its default, commented out, each with what it means."""
+    lines = ["# Settings of automl-car. Take `# ` off a line to change it; the values shown are the defaults.", ""]
     for name, section in Config.model_fields.items():
         assert isinstance(section.annotation, type)
         assert issubclass(section.annotation, BaseModel)
         first = (section.annotation.__doc__ or "").splitlines()[0]
-        lines += [f"# {name}:  # {first}", *_settings(section.annotation), ""]
+        lines += [f"{name}:  # {first}", *_settings(section.annotation), ""]
     return "\n".join(lines)
 
 
 def _settings(section: type[BaseModel]) -> list[str]:
     defaults = section().model_dump(mode="json")
     return [
-        f"#   {key}: {_as_yaml(defaults[key])}  # {field.description}" for key, field in section.model_fields.items()
+        f"  # {key}: {_as_yaml(defaults[key])}  # {field.description}" for key, field in section.model_fields.items()
     ]
 
 

@@ -102,7 +102,10 @@ class LiveView:
             self._change(activity=message.text, done=message.done, total=message.total, curve=())
         else:
             curve = (*self._state.curve, message.log_loss)
-            self._change(activity=f"fold {task.fold}", done=message.number, total=message.total, curve=curve)
+            number = self._state.trials[-1].number
+            self._change(
+                activity=f"trial {number}, fold {task.fold}", done=message.number, total=message.total, curve=curve
+            )
 
     def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
         self._lines.fold_ended(number, result, stored=stored)
@@ -119,9 +122,6 @@ class LiveView:
         best = self._state.best
         if row.log_loss is not None and (best is None or best.log_loss is None or row.log_loss < best.log_loss):
             self._change(best=row)
-
-    def _render(self) -> RenderableType:
-        return render(self._state, time.time())
 
     def _change(self, **changes: object) -> None:
         self._state = replace(self._state, **changes)  # type: ignore[arg-type]

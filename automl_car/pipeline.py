@@ -29,6 +29,7 @@ from automl_car.files import write_atomically
 from automl_car.records import Candidate, Dataset, Ensemble, Epoch, Folds, FoldTask, IntArray, Machine, Progress, Tuning
 from automl_car.search import driver, finale, space
 from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.notes import note_study
 from automl_car.search.overview import trials_csv
 from automl_car.search.pruning import KthBestPruner, fold_losses
 from automl_car.search.study import INTERRUPTED, complete_trials, load_study, open_study, storage_url
@@ -111,6 +112,13 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
                 photo_side=int(min(prepared.audit.width[1], prepared.audit.height[1])),  # medians
             )
             job = _job(workspace, config, study_name, choices, prepared, executor, began)
+            note_study(
+                job.study,
+                photos=len(prepared.dataset.train_paths),
+                classes=prepared.dataset.num_classes,
+                folds=prepared.folds.count,
+                machine=executor.machine(),
+            )
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
             _run(workspace, config, study_name, job, prepared, view)
         finally:

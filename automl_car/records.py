@@ -112,7 +112,8 @@ class Recipe:
         image_size: side of the square input, in pixels.
         learning_rate: at the peak, of the last layers; the backbone's default rate times `lr_multiplier`.
         epochs, batch_size: of the schedule; a step sees `batch_size` images.
-        patience: epochs without a better log loss after which a fold stops; 0 never stops early.
+        patience: epochs without a better log loss after which a fold stops and the best epoch is kept; 0 trains to the
+            end and keeps the last epoch, whose log loss nobody chose.
         warmup: share of all steps during which the rate rises from 0.
         weight_decay: of AdamW.
         layer_decay: the rate of each group of layers is this times that of the group above it.
@@ -302,14 +303,14 @@ class Candidate:
     Attributes:
         name: what reports call it, such as `trial 12`.
         backbone: for reports.
-        oof_logits: float64 (N, C): each training row scored by the fold model that did not see it.
-        test_logits: float64 (T, C): mean over the fold models; (0, C) without a test set.
+        oof_logits: float (N, C): each training row scored by the fold model that did not see it.
+        test_logits: float (T, C): mean over the fold models; (0, C) without a test set.
     """
 
     name: str
     backbone: str
-    oof_logits: FloatArray
-    test_logits: FloatArray
+    oof_logits: NDArray[np.floating[Any]]
+    test_logits: NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

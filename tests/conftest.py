@@ -1,7 +1,12 @@
-"""Small real things that many tests need: a data set of tiny photos, and a plugin with a tiny network."""
+"""Small real things that many tests need: a data set of tiny photos, and a plugin with a tiny network.
+
+Two fixtures work by themselves: nothing of this machine's settings, caches or plugins reaches the code under test.
+"""
 
 from __future__ import annotations
 
+import os
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +47,21 @@ def register_backbones():
         Backbone("toy_large", partial(build, width=6), image_size=32, default_lr=0.01),
     ]
 '''
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in tuple(os.environ):
+        if name.startswith(("HF_", "AUTOML_", "HUGGINGFACE_")) or name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_installed_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_installed(group: str) -> tuple[EntryPoint, ...]:
+        return ()
+
+    monkeypatch.setattr("automl_car.catalog.manager.entry_points", none_installed)
 
 
 def write_tiny_photos(root: Path) -> Path:

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ def check_plugin_file(path: str | Path) -> tuple[str, ...]:
     """
     from automl_car.catalog.manager import load_catalog
 
-    catalog = load_catalog(PluginSources(files=(Path(path),)))
-    row = catalog.plugins[-1]
+    file = Path(path).resolve()
+    catalog = load_catalog(PluginSources(files=(file,)))
+    # From the end, where named files come; a bundled file stands earlier and is not loaded twice.
+    row = next(row for row in reversed(catalog.plugins) if row.name == file.stem)
     if row.error:
         raise PluginError(f"Plugin `{path}` cannot be loaded: {row.error}")
     for name in row.backbones:
@@ -53,26 +56,22 @@ def check_backbone(backbone: Backbone, *, image_size: int | None = None) -> None
     """
     import torch
 
-    from automl_car.training.model import feature_extractor
-
     _require_source(backbone.name, backbone.source)
-    model = _build(backbone, pretrained=False, **default_values(backbone.params))
+    model = _build(backbone.name, lambda: backbone.build(_CLASSES, pretrained=False, **default_values(backbone.params)))
     if not isinstance(model, torch.nn.Module):
         raise PluginError(f"`build` of `{backbone.name}` returned {type(model).__name__}, not a torch.nn.Module.")
     side = image_size or backbone.image_size
     images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))  # (B, 3, H, W)
-    logits = model(images)
+    logits = _forward(backbone.name, model, images)
     _require_logits(backbone.name, logits)
-    logits.sum().backward()
-    if all(parameter.grad is None for parameter in model.parameters()):
-        raise PluginError(f"No parameter of `{backbone.name}` receives a gradient.")
+    _require_gradient(backbone.name, model, logits)
     model.eval()
     with torch.inference_mode():
-        if not torch.equal(model(images), model(images)):
+        logits = _forward(backbone.name, model, images)
+        _require_logits(backbone.name, logits)
+        if not torch.equal(logits, _forward(backbone.name, model, images)):
             raise PluginError(f"`{backbone.name}` gives different logits for the same images in evaluation mode.")
-        features = feature_extractor(model, _CLASSES)(images)  # (B, D)
-    if features.ndim != 2 or len(features) != len(images):
-        raise PluginError(f"Features of `{backbone.name}` have shape {tuple(features.shape)}, not (2, D).")
+        _require_linear_end(backbone.name, model, images, logits)
 
 
 def check_augmentation(augmentation: Augmentation, *, image_size: int = 64) -> None:
@@ -83,10 +82,11 @@ def check_augmentation(augmentation: Augmentation, *, image_size: int = 64) -> N
     """
     import numpy as np
 
-    from automl_car.training.augment import augment
+    from automl_car.training.augment import augment, build_transform
 
     _require_source(augmentation.name, augmentation.source)
-    transform = _build(augmentation, image_size, **default_values(augmentation.params))
+    params = default_values(augmentation.params)
+    transform = _build(augmentation.name, lambda: build_transform(augmentation, image_size, params))
     random = np.random.default_rng(0)
     for height, width in ((40, 90), (64, 64), (200, 120)):
         image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -102,12 +102,19 @@ def check_augmentation(augmentation: Augmentation, *, image_size: int = 64) -> N
             raise PluginError(f"`{augmentation.name}` gives different pictures for one seed: it must not keep state.")
 
 
-def _build(record: Backbone | Augmentation, *args: Any, **params: Any) -> Any:
-    positional = args or (_CLASSES,)
+def _build(name: str, build: Callable[[], Any]) -> Any:
     try:
-        return record.build(*positional, **params)
+        return build()
     except Exception as error:
-        raise PluginError(f"`build` of `{record.name}` raised {type(error).__name__}: {error}") from error
+        raise PluginError(f"`build` of `{name}` raised {type(error).__name__}: {error}") from error
+
+
+def _forward(name: str, model: Any, images: Any) -> Any:
+    try:
+        return model(images)
+    except Exception as error:
+        shape = tuple(images.shape)
+        raise PluginError(f"`{name}` raised on images {shape}: {type(error).__name__}: {error}") from error
 
 
 def _require_source(name: str, source: str) -> None:
@@ -123,3 +130,26 @@ def _require_logits(name: str, logits: Any) -> None:
         raise PluginError(f"`{name}` turned 2 images into {shape}, not into logits (2, {_CLASSES}).")
     if not torch.isfinite(logits).all():
         raise PluginError(f"`{name}` returns logits that are not finite.")
+
+
+def _require_gradient(name: str, model: Any, logits: Any) -> None:
+    if logits.requires_grad:
+        logits.sum().backward()
+    if all(parameter.grad is None for parameter in model.parameters()):
+        raise PluginError(f"No parameter of `{name}` receives a gradient.")
+
+
+def _require_linear_end(name: str, model: Any, images: Any, logits: Any) -> None:
+    """`tuning: head` trains a new last layer on what the network gives without it."""
+    import torch
+
+    from automl_car.training.model import classifier, feature_extractor
+
+    last = classifier(model, _CLASSES)
+    try:
+        again = last(feature_extractor(model, _CLASSES)(images))
+        same = again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-3, atol=1e-4)
+    except RuntimeError:  # what comes after the layer does not take its input
+        same = False
+    if not same:
+        raise PluginError(f"`{name}` does not end in a torch.nn.Linear: something comes after its last one.")

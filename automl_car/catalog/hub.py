@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+FILES = ("model.safetensors", "pytorch_model.bin")  # in the order that timm tries them
+
 
 def find_in_hub_cache(repository: str) -> Path | None:
     """The weights file of `repository` (such as `timm/resnet50.a1_in1k`) in the local cache, or None.
 
-    The cache lies in `$HF_HUB_CACHE`, else `$HF_HOME/hub`, else `~/.cache/huggingface/hub`; its layout is
-    documented at huggingface.co/docs/huggingface_hub/guides/manage-cache.
+    It is the file that the hub's library would load without a network: of the commit that `refs/main` names.
+    Layout: huggingface.co/docs/huggingface_hub/guides/manage-cache.
     """
-    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    snapshots = cache / f"models--{repository.replace('/', '--')}" / "snapshots"
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        files = sorted(snapshots.glob(f"*/{name}"))
-        if files:
-            return files[-1]
-    return None
+    folder = _cache() / f"models--{repository.replace('/', '--')}"
+    main = folder / "refs" / "main"
+    if not main.is_file():
+        return None
+    snapshot = folder / "snapshots" / main.read_text().strip()
+    return next((snapshot / name for name in FILES if (snapshot / name).is_file()), None)
+
+
+def _cache() -> Path:
+    """`$HF_HUB_CACHE`, else `$HF_HOME/hub`, else `huggingface/hub` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("HF_HOME", f"{caches}/huggingface")
+    return Path(os.path.expandvars(os.environ.get("HF_HUB_CACHE", f"{home}/hub"))).expanduser()

@@ -14,13 +14,14 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TypeVar
 
 import pluggy
 
+from automl_car import __version__
 from automl_car.catalog.hookspecs import Hooks
 from automl_car.catalog.records import Augmentation, Backbone, PluginSources
 from automl_car.errors import PluginError
@@ -37,7 +38,7 @@ class PluginInfo:
         name: file stem, or name of the entry point.
         origin: "bundled", "installed", "workspace" or "file".
         location: its file, or its distribution.
-        version: of the distribution; for a single file the first 8 digits of its sha256.
+        version: of the distribution; for a single file the first 8 digits of its sha256; empty when disabled.
         backbones, augmentations: names that it offers.
         error: why it could not be loaded; None when it was.
         disabled: whether the settings switch it off.
@@ -99,11 +100,12 @@ def load_catalog(sources: PluginSources = PluginSources()) -> Catalog:  # noqa: 
     owners: dict[str, str] = {}
     rows: list[PluginInfo] = []
     for found in _find(sources):
-        row = PluginInfo(found.name, found.origin, found.location, found.version())
+        row = PluginInfo(found.name, found.origin, found.location, "")
         if found.name in sources.disabled:
             rows.append(_with(row, disabled=True))
             continue
         try:
+            row = _with(row, version=found.version())
             module = found.load()
             own_backbones, own_augmentations = _offers(module)
             _refuse_clashes(found, own_backbones, own_augmentations, owners)
@@ -160,7 +162,7 @@ def _bundled(path: Path) -> _Found:
     def load() -> ModuleType:
         return importlib.import_module(f"automl_car.plugins.{path.stem}")
 
-    return _Found(path.stem, "bundled", f"automl_car/plugins/{path.name}", lambda: version("automl-car"), load)
+    return _Found(path.stem, "bundled", f"automl_car/plugins/{path.name}", lambda: __version__, load)
 
 
 def _installed(entry_point: EntryPoint) -> _Found:
@@ -215,19 +217,26 @@ def _offers(module: ModuleType) -> tuple[list[Backbone], list[Augmentation]]:
         raise PluginError(_explain_unknown_hook(module)) from error
     if not manager.get_hookcallers(module):
         raise PluginError(_explain_no_hook(module))
-    backbones = _collect(manager.hook.register_backbones(), Backbone, "register_backbones")
-    augmentations = _collect(manager.hook.register_augmentations(), Augmentation, "register_augmentations")
+    backbones = _collect(manager.hook.register_backbones, Backbone)
+    augmentations = _collect(manager.hook.register_augmentations, Augmentation)
     return backbones, augmentations
 
 
-def _collect(results: Sequence[object], kind: type[Record], hook: str) -> list[Record]:
+def _collect(hook: pluggy.HookCaller, kind: type[Record]) -> list[Record]:
+    """What the one implementation of `hook` returns, if there is one.
+
+    It is called directly, as pluggy would drop a None: what a hook returns that has no `return`.
+    """
     records: list[Record] = []
-    for result in results:
+    for implementation in hook.get_hookimpls():
+        result = implementation.function()
         if not isinstance(result, list | tuple):
-            raise PluginError(f"`{hook}` must return a list of {kind.__name__}, not {type(result).__name__}.")
+            raise PluginError(f"`{hook.name}` must return a list of {kind.__name__}, not {type(result).__name__}.")
         for record in result:
             if not isinstance(record, kind):
-                raise PluginError(f"`{hook}` returned {record!r} in its list; every entry must be a {kind.__name__}.")
+                raise PluginError(
+                    f"`{hook.name}` returned {record!r} in its list; every entry must be a {kind.__name__}."
+                )
             records.append(record)
     return records
 
@@ -242,6 +251,9 @@ def _explain_no_hook(module: ModuleType) -> str:
     for name in _HOOKS:
         if name in vars(module):
             return f"`{name}` is not marked as a hook. Put `@hookimpl` above it."
+    for name in vars(module):
+        if near := _did_you_mean(name, _HOOKS):
+            return f"`{name}` is no hook of automl-car.{near}"
     return f"it implements none of the hooks {', '.join(f'`{name}`' for name in _HOOKS)}."
 
 

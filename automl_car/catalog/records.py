@@ -57,7 +57,9 @@ class Param:
             if self.default not in self.choices:
                 raise PluginError(f"Default {self.default!r} of parameter `{self.name}` is not one of {self.choices}.")
             return
-        if self.low is None or self.high is None or not self.low <= float(self.default) <= self.high:
+        if self.low is None or self.high is None or not math.isfinite(self.high - self.low):
+            raise PluginError(f"Parameter `{self.name}` needs two finite ends, not {self.low} and {self.high}.")
+        if not self.low <= float(self.default) <= self.high:
             raise PluginError(
                 f"Default {self.default!r} of parameter `{self.name}` is outside {self.low} … {self.high}."
             )
@@ -116,11 +118,20 @@ class Backbone:
 
     def __post_init__(self) -> None:
         _check_name("Backbone", self.name)
-        object.__setattr__(self, "params", tuple(self.params))
+        object.__setattr__(self, "params", _distinct(self.name, self.params))
         if not 16 <= self.image_size <= 4096:
             raise PluginError(f"`image_size={self.image_size}` of backbone `{self.name}` is not in 16 … 4096 pixels.")
         if not (math.isfinite(self.default_lr) and self.default_lr > 0):
             raise PluginError(f"`default_lr={self.default_lr}` of backbone `{self.name}` must be above 0.")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+            raise PluginError(
+                f"`mean={self.mean}` and `std={self.std}` of backbone `{self.name}` must be three numbers each, "
+                "and those of `std` above 0."
+            )
+        if not 0 < self.crop_pct <= 1:
+            raise PluginError(
+                f"`crop_pct={self.crop_pct}` of backbone `{self.name}` must be a share, above 0 and up to 1."
+            )
         if self.interpolation not in ("bicubic", "bilinear"):
             raise PluginError(
                 f"`interpolation={self.interpolation!r}` of backbone `{self.name}` must be bicubic or bilinear."
@@ -146,7 +157,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         _check_name("Augmentation", self.name)
-        object.__setattr__(self, "params", tuple(self.params))
+        object.__setattr__(self, "params", _distinct(self.name, self.params))
 
 
 @dataclass(frozen=True)
@@ -167,6 +178,14 @@ class PluginSources:
 def _check_name(kind: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise PluginError(f"{kind} name `{name}` may hold only a-z, 0-9 and _.")
+
+
+def _distinct(owner: str, params: Sequence[Param]) -> tuple[Param, ...]:
+    names = [param.name for param in params]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise PluginError(f"`{owner}` declares the parameter `{twice[0]}` twice.")
+    return tuple(params)
 
 
 def default_values(params: Sequence[Param]) -> dict[str, ParamValue]:

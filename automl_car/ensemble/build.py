@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from automl_car.ensemble.estimate import (
     SINGLE,
@@ -19,7 +21,7 @@ from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_p
 from automl_car.ensemble.pool import true_class_probabilities
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import log_softmax, true_class
-from automl_car.records import Candidate, Ensemble, FloatArray, IntArray, Member
+from automl_car.records import Candidate, Ensemble, IntArray, Member
 from automl_car.temperature import fit_temperature
 
 
@@ -83,7 +85,7 @@ def _check(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, t
         raise DataError("Logits that cannot be pooled: " + "; ".join(problems) + ".")
 
 
-def _problems(logits: FloatArray, shape: tuple[int, int]) -> list[str]:
+def _problems(logits: NDArray[Any], shape: tuple[int, int]) -> list[str]:
     if logits.shape != shape:
         return [f"have shape {logits.shape}, not {shape}"]
     return [] if np.isfinite(logits).all() else ["hold NaN or infinite values"]

@@ -33,8 +33,8 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
     tests = [fold.test for fold in stored]
     # Logits are averaged, not probabilities: the temperature that is fitted to single fold models then fits their
     # mean too. On models of the Hecto AI challenge the two differed by 0.0003.
-    test = np.mean(tests, axis=0) if len(dataset.test_paths) else np.zeros((0, dataset.num_classes))
-    return Candidate(name, backbone, oof.astype(np.float64), test.astype(np.float64))
+    test = np.mean(tests, axis=0) if len(dataset.test_paths) else np.zeros((0, dataset.num_classes), np.float32)
+    return Candidate(name, backbone, oof, test)
 
 
 def rows_of(folds: Folds, finished: Sequence[int]) -> IntArray:

@@ -18,9 +18,10 @@ STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "stopped": "
 
 
 def _console() -> Console:
-    # Beyond a terminal nothing is folded or cut, so that `grep` and `cut` find whole lines.
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    # Paths and messages stand as they are: no `[tag]` or `:name:` in them is markup. Beyond a terminal nothing is
+    # folded or cut, so that `grep` and `cut` find whole lines.
+    console = Console(highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=1000)
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -53,11 +54,14 @@ def print_catalog(catalog: Catalog) -> None:
         augmentations.add_row(name, params, augmentation.source)
     plugins = _table("plugin", "origin", "version", "location", "state")
     for row in catalog.plugins:
-        state = Text(f"error: {row.error}", style="red") if row.error else ("disabled" if row.disabled else "loaded")
+        state = Text("broken", style="red") if row.error else ("disabled" if row.disabled else "loaded")
         plugins.add_row(row.name, row.origin, row.version, row.location, state)
     for table in (backbones, augmentations, plugins):
         console.print(table)
         console.print()
+    for row in catalog.plugins:
+        if row.error:
+            console.print(Text(f"plugin `{row.name}` is broken: {row.error}", style="red"), soft_wrap=True)
 
 
 def catalog_json(catalog: Catalog) -> dict[str, Any]:
@@ -132,7 +136,8 @@ def print_study(study: ShownStudy) -> None:
     if reasons:
         console.print()
         for trial in reasons:
-            console.print(Text(f"trial {trial.number} {trial.state}: {trial.reason}", style=STYLES[trial.state]))
+            line = Text(f"trial {trial.number} {trial.state}: {trial.reason}", style=STYLES[trial.state])
+            console.print(line, soft_wrap=True)
 
 
 def _trial_cells(trial: ShownTrial) -> tuple[str | Text, ...]:
@@ -171,7 +176,7 @@ def print_outcome(outcome: Outcome) -> None:
         return
     _print_ensemble(console, outcome.ensemble)
     if outcome.submission is not None:
-        console.print(f"submission: {outcome.submission}")
+        console.print(f"submission: {outcome.submission}", soft_wrap=True)
 
 
 def _print_ensemble(console: Console, ensemble: Ensemble) -> None:

@@ -16,9 +16,10 @@ import optuna
 from optuna.trial import TrialState
 
 from automl_car.catalog.records import PluginSources
-from automl_car.errors import AutomlCarError, DivergedError, OutOfMemoryError, StoreError, StudyError
+from automl_car.errors import AutomlCarError, DivergedError, OutOfMemoryError, StoreError, StudyError, WeightsError
 from automl_car.records import FoldResult, Folds, FoldTask, Recipe
 from automl_car.search.executor import Executor
+from automl_car.search.notes import note_trial
 from automl_car.search.pruning import FOLD_LOSSES, KthBestPruner
 from automl_car.search.space import Space, suggest_recipe
 from automl_car.search.study import INTERRUPTED, OVERRIDES, close_interrupted, counted_trials
@@ -134,16 +135,21 @@ def _run_trial(job: Job, view: View) -> Outcome:
     trial.set_user_attr(INTERRUPTED, True)
     recipe = suggest_recipe(trial, job.space, trial.user_attrs.get(OVERRIDES, {}))
     view.trial_began(trial.number, recipe)
+    results: dict[int, FoldResult] = {}
     try:
-        outcome = _train_folds(job, trial, recipe, view)
+        outcome = _train_folds(job, trial, recipe, results, view)
     except (DivergedError, OutOfMemoryError) as error:
         outcome = Outcome(TrialState.PRUNED, reason=error.message)  # TPE learns from it; from FAIL it would not
+    except WeightsError as error:  # no recipe can mend it, so the search stops, and goes on when the weights are there
+        _tell(job.study, trial, Outcome(TrialState.FAIL, reason=error.message, interrupted=True))
+        raise
     except AutomlCarError as error:
         outcome = Outcome(TrialState.FAIL, reason=error.message)
         trial.set_user_attr("error", f"{error.message}\n{error.hint or ''}".strip())
     except BaseException:
         _tell(job.study, trial, Outcome(TrialState.FAIL, reason="the search was stopped", interrupted=True))
         raise
+    note_trial(trial, recipe, outcome.state.name.lower(), outcome.reason, results)
     _tell(job.study, trial, outcome)
     view.trial_ended(trial.number, outcome)
     return outcome
@@ -156,11 +162,11 @@ def _tell(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
     study.tell(trial, values=outcome.log_loss, state=outcome.state)
 
 
-def _train_folds(job: Job, trial: optuna.Trial, recipe: Recipe, view: View) -> Outcome:
+def _train_folds(job: Job, trial: optuna.Trial, recipe: Recipe, results: dict[int, FoldResult], view: View) -> Outcome:
+    """Train one fold after the other into `results`, until the last one or until the trial is pruned."""
     recipe_id = recipe.id(job.folds)
     for name, value in _attributes(recipe, recipe_id).items():
         trial.set_user_attr(name, value)
-    results: dict[int, FoldResult] = {}
     for fold in range(job.folds.count):
         task = FoldTask(
             recipe, recipe_id, fold, job.directory, job.cache, job.plugins, deadline=job.deadline, workers=job.workers

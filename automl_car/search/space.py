@@ -185,7 +185,7 @@ def _suggest_head(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "power": choice.number("head.power"),
         "epochs": HEAD_EPOCHS,
         "batch_size": HEAD_BATCH,
-        "patience": 2,
+        "patience": 0,
         "params": _defaults(space, backbone),
         "weights": space.weights[backbone],
         "seed": space.fixed["seed"],

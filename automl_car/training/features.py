@@ -7,8 +7,8 @@ View 0 is the photo, view 1 its mirror image.
 
 from __future__ import annotations
 
-import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.data.prepare import Prepared
-from automl_car.files import save_array
+from automl_car.errors import DivergedError
+from automl_car.files import save_array, sync_folder
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.device import autocast
 from automl_car.training.model import build_model, feature_extractor
@@ -45,6 +46,9 @@ def frozen_features(
     """Read the features of `recipe`'s backbone and size from the cache, or compute them.
 
     `progress(done, total)` is called per batch of photos; what it raises ends the computation.
+
+    Raises:
+        DivergedError: the backbone gives features that are not finite in half precision.
     """
     directory = cache / "features" / _key(backbone, recipe, prepared)
     if not directory.is_dir():
@@ -84,20 +88,32 @@ def _write_features(
         parts: list[NDArray[np.float16]] = []
         for batch in evaluation_batches(pick, range(rows), recipe.image_size, backbone.interpolation, _BATCH):
             images = normalise(batch, backbone.mean, backbone.std, device)
-            parts.append(torch.stack(list(_views(model, images, device))).half().cpu().numpy())  # (V, B, D)
+            views = torch.stack(list(_views(model, images, device))).half()  # (V, B, D)
+            if not torch.isfinite(views).all():
+                raise DivergedError(f"Features of `{backbone.name}` at {recipe.image_size} px are not finite numbers.")
+            parts.append(views.cpu().numpy())
             done += len(batch)
             progress(done, train + test)
         return np.concatenate(parts, axis=1) if parts else np.zeros((2, 0, 1), np.float16)
 
-    temporary = directory.with_name(f"{directory.name}.tmp-{os.getpid()}")
+    temporary = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
     temporary.mkdir(parents=True)
     try:
         save_array(temporary / "train.npy", run(prepared.train_image, train))
         save_array(temporary / "test.npy", run(prepared.test_image, test))
-        temporary.replace(directory)
-    except BaseException:
+        _publish(temporary, directory)
+    finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise
+
+
+def _publish(temporary: Path, directory: Path) -> None:
+    try:
+        temporary.rename(directory)
+    except OSError:
+        if not directory.is_dir():
+            raise
+        return  # another process was faster; its features have the same key, so they are the same
+    sync_folder(directory.parent)
 
 
 def _views(model: nn.Module, images: Tensor, device: torch.device) -> Iterator[Tensor]:

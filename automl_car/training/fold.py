@@ -71,7 +71,6 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     began = time.monotonic()
     device = devices.pick_device()
     devices.reset_peak_memory(device)
-    torch.manual_seed(task.recipe.seed * 1000 + task.fold)
     curve: list[Epoch] = []
     train = _train_head if task.recipe.tuning == "head" else _train_full
     try:
@@ -82,10 +81,12 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         return FoldResult(
             task.recipe_id, task.fold, "stopped", math.inf, math.inf, 1.0, tuple(curve), seconds, reason=str(stop)
         )
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
         raise OutOfMemoryError(
             f"The memory of {device} does not suffice for `{task.recipe.backbone}` at {task.recipe.image_size} px, "
-            f"batch {task.recipe.batch_size}: {str(error).splitlines()[0]}"
+            f"batch {task.recipe.batch_size}: {str(error).partition(chr(10))[0] or type(error).__name__}"
         ) from error
     rows = prepared.folds.validation_rows(task.fold)
     labels = np.asarray(prepared.dataset.labels)[rows]
@@ -120,6 +121,11 @@ def _run(epochs: Generator[Epoch, None, _Trained], curve: list[Epoch], report: R
         report(epoch)
 
 
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory ran out: for that of the host, torch raises a RuntimeError like any other."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
 # ---- tuning: head ---------------------------------------------------------------------------------------------------
 
 
@@ -129,6 +135,7 @@ def _train_head(
     recipe, classes = task.recipe, prepared.dataset.num_classes
     backbone = catalog.backbone(recipe.backbone)
     features = _features(backbone, task, prepared, device, clock, report)
+    clock = clock.start()  # the time that features took says nothing about that of the head
     views = 2 if recipe.flip else 1
     began = time.monotonic()
 
@@ -154,12 +161,13 @@ def _train_head(
         logits = head(held_out).mean(0).cpu().numpy()  # (V, n, C) -> (n, C)
         loss_now = log_loss(logits, labels[validation])
         yield Epoch(number, recipe.epochs, loss, loss_now, time.monotonic() - began)
-        if loss_now < best_loss:
+        if not math.isfinite(loss_now):
+            raise DivergedError(f"The log loss of the linear head was {loss_now} after epoch {number}.")
+        if loss_now < best_loss or not recipe.patience:
             best_loss, best_epoch, best = loss_now, number, (head, logits)
-        elif recipe.patience and number - best_epoch >= recipe.patience:
+        elif number - best_epoch >= recipe.patience:
             break
-    if best is None:
-        raise DivergedError("The log loss of the linear head was never finite.")
+    assert best is not None  # the first epoch is always kept
     head, logits = best
     test = head(load(features.test[:views])).mean(0).cpu().numpy() if features.test.shape[1] else _no_logits(classes)
     model = {"weight": head.weight.cpu().contiguous(), "bias": head.bias.cpu().contiguous()}
@@ -178,6 +186,8 @@ def _train_full(
     start = None
     if recipe.weights != "random":
         start = _start_of_head(_features(backbone, task, prepared, device, clock, report), task, prepared, training)
+    # Seeded here and not before: computing features draws random numbers, and finding them in the cache does not.
+    torch.manual_seed(recipe.seed * 1000 + task.fold)
     model = build_model(backbone, recipe, dataset.num_classes)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     best = yield from fine_tune(

@@ -57,7 +57,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class BestModel:
-    """The weights of the best epoch, their validation logits float32 (n, C), and how fast training went."""
+    """The weights of the epoch that is kept, their validation logits float32 (n, C), and how fast training went."""
 
     state: dict[str, Tensor]
     logits: NDArray[np.float32]
@@ -99,7 +99,7 @@ def fine_tune(
     workers: int,
     check: Callable[[float], None],
 ) -> Generator[Epoch, None, BestModel]:
-    """Train `model` in place, yielding each epoch, and return the best one by log loss.
+    """Train `model` in place, yielding each epoch, and return the one to keep (see `Recipe.patience`).
 
     Args:
         model: images (B, 3, S, S) to logits (B, num_classes), on the device.
@@ -151,10 +151,10 @@ def fine_tune(
         loss = log_loss(logits, labels)
         yield Epoch(epoch, recipe.epochs, train_loss, loss, time.monotonic() - began)
         _refuse_divergence(loss, epoch, recipe, num_classes)
-        if loss < best_loss:
+        if loss < best_loss or not recipe.patience:
             speed = epoch * len(batches) * batches.batch_size / training_seconds
             best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged), logits, speed)
-        elif recipe.patience and epoch - best_epoch >= recipe.patience:
+        elif epoch - best_epoch >= recipe.patience:
             break
     return best
 

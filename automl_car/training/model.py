@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.errors import PluginError, WeightsError
 from automl_car.records import Recipe
+
+_READABLE = "use a .safetensors file, or a state dict saved by torch.save that holds tensors only."
 
 
 def build_model(backbone: Backbone, recipe: Recipe, num_classes: int) -> nn.Module:
@@ -49,13 +52,12 @@ def load_weights(model: nn.Module, path: Path, num_classes: int) -> None:
     ours = model.state_dict()
     theirs = _read_tensors(path)
     last = _name_of_classifier(model, num_classes)
-    problems = [
-        f"`{name}`" for name in ours if not _is_last(name, last) and _shape(theirs, name) != tuple(ours[name].shape)
-    ]
-    if problems:
+    wrong = [name for name in ours if not _is_last(name, last) and _shape(theirs, name) != tuple(ours[name].shape)]
+    unknown = [name for name in theirs if name not in ours]  # a deeper network has all tensors of this one, and more
+    if wrong or unknown:
         raise WeightsError(
-            f"`{path}` does not fit the network: {len(problems)} tensors are missing or of another shape, "
-            f"the first of them {', '.join(problems[:3])}.",
+            f"`{path}` does not fit the network: {_some(wrong)} are missing or of another shape in the file, "
+            f"and {_some(unknown)} of the file are not in the network.",
             hint="the file must hold the state dict of this very architecture.",
         )
     keep = {name: theirs[name] for name in ours if _shape(theirs, name) == tuple(ours[name].shape)}
@@ -100,22 +102,30 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            tensors: dict[str, Tensor] = load_file(path)
+            tensors: Any = load_file(path)
         else:
             # weights_only refuses anything but tensors and plain values: a pickle cannot run code here.
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"The weights file `{path}` cannot be read: {type(error).__name__}: {str(error).splitlines()[0]}",
-            hint="use a .safetensors file, or a state dict saved by torch.save that holds tensors only.",
+            f"The weights file `{path}` cannot be read: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            hint=_READABLE,
         ) from error
-    return tensors.get("state_dict", tensors)  # type: ignore[return-value]
+    tensors = tensors.get("state_dict", tensors) if isinstance(tensors, dict) else tensors
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise WeightsError(f"The weights file `{path}` holds no state dict.", hint=_READABLE)
+    return tensors
 
 
 def _shape(tensors: dict[str, Tensor], name: str) -> tuple[int, ...] | None:
-    tensor = tensors.get(name)
-    return tuple(tensor.shape) if isinstance(tensor, Tensor) else None
+    return tuple(tensors[name].shape) if name in tensors else None
+
+
+def _some(names: list[str]) -> str:
+    first = ", ".join(f"`{name}`" for name in names[:3])
+    return f"{len(names)} tensors ({first}{', …' if len(names) > 3 else ''})" if names else "0 tensors"
 
 
 def _is_last(name: str, last: str) -> bool:
-    return name.rpartition(".")[0] == last
+    module, _, _ = name.rpartition(".")
+    return module == last

@@ -74,7 +74,8 @@ class TrainingPhotos(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, row = key
         picture = augment(self.transform, self.pick(row), seed=sample_seed(self.seed, epoch, row))
-        return torch.from_numpy(np.ascontiguousarray(picture)), self.labels[row]
+        # A copy: a transform may hand on the cached photo itself, which torch must not write to, or a view of it.
+        return torch.from_numpy(np.array(picture, order="C")), self.labels[row]
 
 
 class EpochBatches:

@@ -1,0 +1,66 @@
+"""Which device is chosen, and what a process reports about it."""
+
+from __future__ import annotations
+
+import platform
+import resource
+
+import numpy as np
+import pytest
+import torch
+
+from automl_car.training import device as devices
+
+CPU = torch.device("cpu")
+
+
+def _machine(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, True, "cuda:0"), (True, False, "cuda:0"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_fastest_device_is_chosen(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str) -> None:
+    _machine(monkeypatch, cuda=cuda, mps=mps)
+    assert str(devices.pick_device()) == expected
+
+
+def test_on_a_cpu_numbers_keep_their_32_bits() -> None:
+    with devices.autocast(CPU):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.float32
+
+
+def test_peak_memory_is_that_of_the_process_in_bytes() -> None:
+    block = np.ones(30_000_000)  # 240 MB that were surely touched
+    peak = devices.peak_memory_bytes(CPU)
+    assert block.nbytes < peak
+    assert peak == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, rel=0.01)
+
+
+def test_a_peak_that_cannot_be_reset_is_left_alone() -> None:
+    before = devices.peak_memory_bytes(CPU)
+    devices.reset_peak_memory(CPU)
+    assert devices.peak_memory_bytes(CPU) >= before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_glibc_can_be_told_to_keep_freed_memory() -> None:
+    assert devices.keep_freed_memory()
+
+
+def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert not devices.keep_freed_memory()
+
+
+def test_preparing_a_cpu_sets_the_threads_that_are_asked_for() -> None:
+    before = torch.get_num_threads()
+    try:
+        devices.prepare(CPU, threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,199 @@
+"""Features of a frozen backbone: what they are, and that they are computed once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from automl_car.catalog.records import Backbone
+from automl_car.data.prepare import Prepared
+from automl_car.errors import DivergedError
+from automl_car.records import Recipe
+from automl_car.training.features import Features, frozen_features
+from automl_car.training.photos import evaluation_picture, normalise
+
+CPU = torch.device("cpu")
+RECIPE = Recipe("counting", tuning="head", image_size=16, weights="random")
+
+
+class Counting(nn.Module):
+    """Six features, the mean colours of the left and the right half; counts the photos that it sees."""
+
+    photos = 0
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(6, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        Counting.photos += len(images)
+        half = images.shape[3] // 2
+        halves = torch.cat([images[..., :half].mean((2, 3)), images[..., half:].mean((2, 3))], 1)
+        return self.head(self.dropout(halves))
+
+
+BACKBONE = Backbone("counting", lambda classes, *, pretrained=True, **params: Counting(classes), image_size=16)
+
+
+@pytest.fixture(autouse=True)
+def _count_from_zero() -> None:
+    Counting.photos = 0
+
+
+def _compute(
+    prepared: Prepared,
+    cache: Path,
+    recipe: Recipe = RECIPE,
+    backbone: Backbone = BACKBONE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Features:
+    return frozen_features(backbone, recipe, prepared, cache, CPU, progress)
+
+
+def _by_hand(photo: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    picture = torch.from_numpy(evaluation_picture(photo, 16, "bicubic")[None].copy())
+    image = normalise(picture, BACKBONE.mean, BACKBONE.std, CPU)[0].numpy()
+    return np.concatenate([image[:, :, :8].mean((1, 2)), image[:, :, 8:].mean((1, 2))])
+
+
+def test_the_first_view_is_the_photo(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    features = _compute(tiny_prepared, tmp_path)
+    expected = np.stack([_by_hand(tiny_prepared.train_image(row)) for row in range(36)])
+    np.testing.assert_allclose(features.train[0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_the_second_view_is_the_mirror_image(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    train = _compute(tiny_prepared, tmp_path).train
+    np.testing.assert_allclose(train[1, :, :3], train[0, :, 3:], rtol=2e-3, atol=2e-3)
+    assert not np.allclose(train[1], train[0], atol=1e-2)
+
+
+def test_test_photos_have_features_too(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    features = _compute(tiny_prepared, tmp_path)
+    expected = np.stack([_by_hand(tiny_prepared.test_image(row)) for row in range(5)])
+    np.testing.assert_allclose(features.test[0], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_they_are_half_precision_and_read_only(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    features = _compute(tiny_prepared, tmp_path)
+    assert (features.train.dtype, features.train.shape, features.test.shape) == (np.float16, (2, 36, 6), (2, 5, 6))
+    assert not features.train.flags.writeable
+
+
+def test_the_backbone_sees_each_photo_and_mirror_image_once(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    _compute(tiny_prepared, tmp_path)
+    assert Counting.photos == 2 * (36 + 5)
+
+
+def test_a_second_call_reads_them_from_the_cache(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    first = _compute(tiny_prepared, tmp_path)
+    Counting.photos = 0
+    second = _compute(tiny_prepared, tmp_path)
+    assert Counting.photos == 0
+    np.testing.assert_array_equal(first.train, second.train)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"learning_rate": 0.5}, {"shrinkage": 0.1}, {"power": 1.0}, {"epochs": 3}, {"augmentation": "light"}]
+)
+def test_recipes_that_differ_in_what_comes_after_share_them(
+    tiny_prepared: Prepared, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    _compute(tiny_prepared, tmp_path)
+    Counting.photos = 0
+    _compute(tiny_prepared, tmp_path, replace(RECIPE, **changes))
+    assert Counting.photos == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"image_size": 24}, {"seed": 1}, {"weights": "pretrained"}, {"params": (("counting.width", 2),)}]
+)
+def test_recipes_that_differ_in_the_frozen_network_do_not_share_them(
+    tiny_prepared: Prepared, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    _compute(tiny_prepared, tmp_path)
+    Counting.photos = 0
+    _compute(tiny_prepared, tmp_path, replace(RECIPE, **changes))
+    assert Counting.photos > 0
+
+
+@pytest.mark.parametrize("changes", [{"mean": (0.5, 0.5, 0.5)}, {"interpolation": "bilinear"}, {"source": "v2"}])
+def test_another_preprocessing_or_source_of_the_backbone_computes_them_anew(
+    tiny_prepared: Prepared, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    _compute(tiny_prepared, tmp_path)
+    Counting.photos = 0
+    _compute(tiny_prepared, tmp_path, backbone=replace(BACKBONE, **changes))
+    assert Counting.photos > 0
+
+
+def test_pretrained_features_serve_every_seed(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    _compute(tiny_prepared, tmp_path, replace(RECIPE, weights="pretrained"))
+    Counting.photos = 0
+    _compute(tiny_prepared, tmp_path, replace(RECIPE, weights="pretrained", seed=3))
+    assert Counting.photos == 0
+
+
+def test_progress_rises_to_the_number_of_photos(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    _compute(tiny_prepared, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (41, 41)
+    assert seen == sorted(seen)
+
+
+def test_what_progress_raises_ends_the_computation_and_leaves_nothing(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        _compute(tiny_prepared, tmp_path, progress=stop)
+    assert list((tmp_path / "features").iterdir()) == []
+
+
+def test_what_a_killed_process_left_behind_hinders_nobody(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    _compute(tiny_prepared, tmp_path)
+    (whole,) = (tmp_path / "features").iterdir()
+    for number in (os.getpid(), 1):  # in a container the process that goes on may have the number of the killed one
+        shutil.copytree(whole, whole.with_name(f"{whole.name}.tmp-{number}"))
+        shutil.copytree(whole, whole.with_name(f"{whole.name}.partial-{number}"))
+    shutil.rmtree(whole)
+    assert _compute(tiny_prepared, tmp_path).train.shape == (2, 36, 6)
+
+
+def test_when_another_process_was_faster_its_features_are_used(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    def other(done: int, total: int) -> None:
+        if done == total and not list((tmp_path / "other").glob("features/*")):
+            _compute(tiny_prepared, tmp_path / "other")
+            shutil.copytree(tmp_path / "other" / "features", tmp_path / "features", dirs_exist_ok=True)
+
+    ours = _compute(tiny_prepared, tmp_path, progress=other)
+    np.testing.assert_array_equal(ours.train, _compute(tiny_prepared, tmp_path / "other").train)
+    assert len(list((tmp_path / "features").iterdir())) == 1
+
+
+def test_without_a_test_set_there_are_no_test_features(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    dataset = replace(tiny_prepared.dataset, test_paths=(), test_ids=(), submission=None)
+    prepared = replace(tiny_prepared, dataset=dataset, test_entries=np.zeros(0, np.int64))
+    assert _compute(prepared, tmp_path).test.shape[1] == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_features_that_half_precision_cannot_hold_are_refused(
+    tiny_prepared: Prepared, tmp_path: Path, value: float
+) -> None:
+    class Large(Counting):
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(torch.full((len(images), 6), value))
+
+    with pytest.raises(DivergedError, match="`counting` at 16 px"):
+        _compute(tiny_prepared, tmp_path, backbone=replace(BACKBONE, build=lambda classes, **params: Large(classes)))

@@ -1,0 +1,103 @@
+"""Logits of a network for photos, in their order and with their mirror images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from automl_car.catalog.records import Backbone
+from automl_car.training.inference import predict_logits
+from automl_car.training.photos import evaluation_picture, normalise
+
+CPU = torch.device("cpu")
+BACKBONE = Backbone("toy", lambda classes: None, image_size=16)
+
+
+class LeftRedRightBlue(nn.Module):
+    """Two logits: mean red of the left half, mean blue of the right half; with dropout that training would apply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        half = images.shape[3] // 2
+        return self.dropout(torch.stack([images[:, 0, :, :half].mean((1, 2)), images[:, 2, :, half:].mean((1, 2))], 1))
+
+
+def pick(row: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(row).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+
+
+def _predict(rows: list[int], *, flip: bool, batch_size: int = 3, model: nn.Module | None = None) -> NDArray[np.float32]:
+    return predict_logits(
+        model or LeftRedRightBlue(),
+        pick,
+        rows,
+        backbone=BACKBONE,
+        image_size=16,
+        batch_size=batch_size,
+        flip=flip,
+        device=CPU,
+    )
+
+
+def _by_hand(row: int, *, mirrored: bool) -> list[float]:
+    picture = torch.from_numpy(evaluation_picture(pick(row), 16, "bicubic")[None].copy())
+    image = normalise(picture, BACKBONE.mean, BACKBONE.std, CPU)[0].numpy()
+    image = image[:, :, ::-1] if mirrored else image
+    return [float(image[0, :, :8].mean()), float(image[2, :, 8:].mean())]
+
+
+def test_logits_come_in_the_order_of_the_rows() -> None:
+    expected = [_by_hand(row, mirrored=False) for row in [5, 1, 4, 0]]
+    np.testing.assert_allclose(_predict([5, 1, 4, 0], flip=False), expected, atol=1e-5)
+
+
+def test_with_flip_they_are_the_mean_of_photo_and_mirror_image() -> None:
+    expected = [(np.array(_by_hand(row, mirrored=False)) + _by_hand(row, mirrored=True)) / 2 for row in range(4)]
+    np.testing.assert_allclose(_predict(list(range(4)), flip=True), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+    np.testing.assert_allclose(
+        _predict(list(range(7)), flip=True, batch_size=batch_size), _predict(list(range(7)), flip=True), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_in_the_mode_that_it_was_in(training: bool) -> None:
+    model = LeftRedRightBlue().train(training)
+    _predict([0], flip=False, model=model)
+    assert model.training is training
+
+
+def test_logits_are_32_bit_floats() -> None:
+    assert _predict([0, 1], flip=True).dtype == np.float32
+
+
+def test_the_check_is_called_before_each_batch_and_can_end_the_prediction() -> None:
+    calls = []
+
+    def check() -> None:
+        calls.append(len(calls))
+        if len(calls) == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        predict_logits(
+            LeftRedRightBlue(),
+            pick,
+            range(10),
+            backbone=BACKBONE,
+            image_size=16,
+            batch_size=2,
+            flip=False,
+            device=CPU,
+            check=check,
+        )
+    assert calls == [0, 1, 2]
