@@ -128,7 +128,7 @@ class TrainingConfig(_Section):
 
     epochs: Count = Field(30, description="of fine-tuning")
     batch_size: Count = Field(64, ge=2, description="images per step")
-    patience: Whole = Field(5, description="epochs without a better log loss before a fold stops; 0: keep the last epoch")
+    patience: Whole = Field(5, description="epochs without a better log loss before a fold stops; 0: keep the last")
     learning_rate: float | None = Field(None, gt=0, description="base rate in place of each backbone's default")
     warmup: Share = Field(0.1, description="share of the steps in which the rate rises")
     clip_norm: NotNegative = Field(1.0, description="largest gradient norm; 0: no clipping")

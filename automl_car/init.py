@@ -22,8 +22,10 @@ def write_workspace(directory: Path) -> tuple[Path, ...]:
         What was made; folders that were there are left alone.
 
     Raises:
-        DataError: there is an automl-car.yaml already.
+        DataError: there is an automl-car.yaml already, or a file in place of the folder.
     """
+    if directory.is_file():
+        raise DataError(f"`{directory}` is a file, not a folder.", hint="name a folder: automl-car init DIR")
     settings = directory / "automl-car.yaml"
     if settings.exists():
         raise DataError(f"`{settings}` is there already.", hint="edit it, or name another folder: automl-car init DIR")

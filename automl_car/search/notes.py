@@ -17,11 +17,11 @@ def note_study(study: optuna.Study, *, photos: int, classes: int, folds: int, ma
         f"""# {study.study_name}
 {photos} photos of {classes} classes, {folds} folds, on {machine.name} ({machine.cores} cores).
 
-* The value of a trial is its mean **log loss** over the folds, each after the temperature that fits it; lower is better.
-* A step is a finished fold. A pruned trial could not keep up with the k-th best one on the same folds; its note says by
-  how much.
-* `automl-car studies show {study.study_name}` lists the trials, `automl-car ensemble --study {study.study_name}` pools the
-  best ones.
+* The value of a trial is its mean **log loss** over the folds, each after the temperature that fits it; less is better.
+* A step is a finished fold. A pruned trial could not keep up with the k-th best one on the same folds; its note says
+  by how much.
+* `automl-car studies show {study.study_name}` lists the trials, and
+  `automl-car ensemble --study {study.study_name}` pools the best ones.
 """,
     )
 

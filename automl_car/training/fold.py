@@ -84,9 +84,10 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise
+        words = str(error).partition("\n")[0] or type(error).__name__
         raise OutOfMemoryError(
             f"The memory of {device} does not suffice for `{task.recipe.backbone}` at {task.recipe.image_size} px, "
-            f"batch {task.recipe.batch_size}: {str(error).partition(chr(10))[0] or type(error).__name__}"
+            f"batch {task.recipe.batch_size}: {words}"
         ) from error
     rows = prepared.folds.validation_rows(task.fold)
     labels = np.asarray(prepared.dataset.labels)[rows]

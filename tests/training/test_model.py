@@ -184,7 +184,7 @@ def test_weights_of_a_deeper_network_of_the_same_family_are_refused(tmp_path: Pa
     catalog = load_catalog()
     lite1 = catalog.backbone("efficientnet_lite1").build(CLASSES, pretrained=False)
     path = saved(tmp_path / "lite1.safetensors", tensors_of(lite1))
-    with pytest.raises(WeightsError, match="90 tensors .* of the file are not in the network"):
+    with pytest.raises(WeightsError, match=r"90 tensors .* of the file are not in the network"):
         load_weights(catalog.backbone("efficientnet_lite0").build(CLASSES, pretrained=False), path, CLASSES)
 
 

@@ -1,0 +1,7 @@
+"""The journeys: what happens, from end to end, when a person asks for a search or an ensemble."""
+
+from automl_car.pipeline.ensembling import ensemble
+from automl_car.pipeline.outcome import Outcome, View, describe, to_json
+from automl_car.pipeline.searching import search
+
+__all__ = ["Outcome", "View", "describe", "ensemble", "search", "to_json"]

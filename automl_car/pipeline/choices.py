@@ -1,0 +1,73 @@
+"""What the settings leave open and this machine decides: backbones, tunings, the size of the cache, the deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from automl_car.catalog.manager import Catalog
+from automl_car.config import Config
+from automl_car.errors import ConfigError, WeightsError
+from automl_car.pipeline.outcome import View
+from automl_car.records import Machine, Tuning
+from automl_car.search.space import weights_of
+
+# Of a time limit, what is kept back for the ensemble and the submission.
+RESERVED_SHARE, RESERVED_SECONDS = 0.02, 10.0
+
+
+def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]:
+    """The backbones to search: those asked for, or all whose weights are on this machine."""
+    if config.search.backbones != "auto":
+        return _pick("backbones", config.search.backbones, (), catalog.backbone)
+    ready: list[str] = []
+    absent: list[str] = []
+    for name, backbone in catalog.backbones.items():
+        needs = weights_of(config.training, name) == "pretrained" and backbone.find_weights is not None
+        (absent if needs and backbone.find_weights and backbone.find_weights() is None else ready).append(name)
+    if not ready:
+        raise WeightsError(
+            "No backbone has its pretrained weights on this machine.",
+            hint="name one with `--backbone NAME` to fetch it from the hub, or say `training: {weights: random}`.",
+        )
+    if absent:
+        view.note(f"left out, as their weights are not on this machine: {', '.join(absent)}")
+    return tuple(ready)
+
+
+def pick_augmentations(catalog: Catalog, config: Config) -> tuple[str, ...]:
+    """The augmentations to search: those asked for, or all."""
+    return _pick("augmentations", config.search.augmentations, tuple(catalog.augmentations), catalog.augmentation)
+
+
+def _pick(kind: str, names: Any, everything: tuple[str, ...], look_up: Callable[[str], Any]) -> tuple[str, ...]:
+    if names == "auto":
+        return everything
+    if not names:
+        raise ConfigError(f"`search.{kind}` is an empty list.", hint="name at least one, or say `auto`.")
+    return tuple(sorted({look_up(name).name for name in names}))
+
+
+def pick_tunings(config: Config, machine: Callable[[], Machine]) -> tuple[Tuning, ...]:
+    """What `tuning: auto` means here: on a GPU both; on a CPU, where fine-tuning takes hours, heads."""
+    if config.search.tuning == "both":
+        return ("full", "head")
+    if config.search.tuning == "auto":
+        return ("head",) if machine().device == "cpu" else ("full", "head")
+    return (config.search.tuning,)
+
+
+def largest_size(config: Config, catalog: Catalog, backbones: tuple[str, ...]) -> int:
+    """The largest image size in pixels that any recipe can ask for; photos are cached no larger."""
+    sizes = config.space.image_size
+    if sizes == "auto":
+        return max(catalog.backbone(name).image_size for name in backbones)
+    return sizes if isinstance(sizes, int) else max(sizes)
+
+
+def pick_deadline(config: Config, began: float) -> float | None:
+    """Unix time at which training stops, so that the submission is written before the time limit is over."""
+    if config.search.timeout is None:
+        return None
+    reserve = max(RESERVED_SECONDS, RESERVED_SHARE * config.search.timeout)
+    return began + max(config.search.timeout - reserve, config.search.timeout / 2)

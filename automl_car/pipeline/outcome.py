@@ -1,0 +1,79 @@
+"""What the journeys tell a person on the way, and what they leave at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from automl_car.records import Ensemble, Epoch, FoldTask, Machine, Progress
+from automl_car.search import driver
+
+
+class View(driver.View, Protocol):
+    """What the journeys tell the person in front of them."""
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        """How far a longer piece of work is."""
+
+    def trained(self, task: FoldTask, message: Epoch | Progress) -> None:
+        """News from the fold in flight; comes from another thread."""
+
+    def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:
+        """All is prepared; trials begin."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a journey leaves.
+
+    Attributes:
+        study: its name.
+        complete, pruned, failed: trials of the study in all.
+        best_trial, best_log_loss: of the best complete trial; None without one.
+        ensemble: of at most top-k members; None while no fold is finished.
+        submission: the file, or None when there is no test set.
+    """
+
+    study: str
+    complete: int
+    pruned: int
+    failed: int
+    best_trial: int | None
+    best_log_loss: float | None
+    ensemble: Ensemble | None
+    submission: Path | None
+
+
+def describe(built: Ensemble) -> str:
+    """One line about an ensemble."""
+    members = ", ".join(f"{member.name} ({member.backbone}) {member.weight:.2f}" for member in built.members)
+    return (
+        f"ensemble log loss {built.nested_log_loss:.4f} ± {1.96 * built.standard_error:.4f} out of fold "
+        f"(best single trial {built.best_single:.4f}): {members}"
+    )
+
+
+def to_json(built: Ensemble) -> dict[str, Any]:
+    """What ensemble.json and `--json` hold."""
+    return {
+        "log_loss": built.nested_log_loss,
+        "standard_error": built.standard_error,
+        "log_loss_fitted_on_the_same_rows": built.log_loss,
+        "best_single": built.best_single,
+        "pool": built.pool,
+        "temperature": built.temperature,
+        "uniform": built.uniform,
+        "rows": built.rows,
+        "members": [
+            {
+                "name": member.name,
+                "backbone": member.backbone,
+                "temperature": member.temperature,
+                "weight": member.weight,
+                "log_loss": member.log_loss,
+                "gain": member.gain,
+            }
+            for member in built.members
+        ],
+    }

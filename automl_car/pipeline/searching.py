@@ -1,0 +1,232 @@
+"""From photos to a finished search: prepare, search, and keep a valid submission on disk all the way."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+
+from automl_car.catalog.manager import Catalog, load_catalog
+from automl_car.config import Config
+from automl_car.data.audit import Audit
+from automl_car.data.index import read_dataset
+from automl_car.data.prepare import Prepared, prepare
+from automl_car.data.sample import write_sample
+from automl_car.errors import StudyError
+from automl_car.pipeline.choices import (
+    largest_size,
+    pick_augmentations,
+    pick_backbones,
+    pick_deadline,
+    pick_tunings,
+)
+from automl_car.pipeline.ensembling import ensemble
+from automl_car.pipeline.outcome import Outcome, View, describe
+from automl_car.search import driver, finale, space
+from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.notes import note_study
+from automl_car.search.pruning import KthBestPruner
+from automl_car.search.study import open_study, storage_url
+from automl_car.workspace import Workspace
+
+
+def search(workspace: Workspace, config: Config, *, sample: bool, view: View, log: Path) -> Outcome:
+    """Search, then build the ensemble and write the submission.
+
+    Args:
+        sample: generate the sample photos, if they are not there, and search on them.
+        log: file for what training processes print.
+
+    Raises:
+        AutomlCarError: the input is wrong, or the search cannot go on; what was trained is kept.
+    """
+    began = time.time()
+    study_name = config.search.study or ("sample" if sample else "main")
+    catalog = load_catalog(workspace.plugin_sources(config))
+    catalog.require_whole()
+    backbones = pick_backbones(catalog, config, view)
+    augmentations = pick_augmentations(catalog, config)
+    workspace.studies.mkdir(parents=True, exist_ok=True)
+    with _only_one(workspace, study_name):
+        executor = LocalExecutor(view.trained, log)
+        try:
+            prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
+            tunings = pick_tunings(config, executor.machine)
+            choices = space.make_space(
+                catalog,
+                backbones,
+                augmentations,
+                tunings,
+                config.space,
+                config.training,
+                seed=config.search.seed,
+                photo_side=int(min(prepared.audit.width[1], prepared.audit.height[1])),  # medians
+            )
+            job = _job(workspace, config, study_name, choices, prepared, executor, began)
+            note_study(
+                job.study,
+                photos=len(prepared.dataset.train_paths),
+                classes=prepared.dataset.num_classes,
+                folds=prepared.folds.count,
+                machine=executor.machine(),
+            )
+            view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
+            _run(workspace, config, study_name, job, prepared, view)
+        finally:
+            executor.close()
+    return ensemble(workspace, config, study=study_name, output=None, top_k=config.ensemble.top_k)
+
+
+def _prepare(
+    workspace: Workspace,
+    config: Config,
+    study: str,
+    catalog: Catalog,
+    backbones: tuple[str, ...],
+    *,
+    sample: bool,
+    view: View,
+) -> Prepared:
+    if sample:
+        view.note(f"sample photos of fictional cars: {workspace.sample}")
+        write_sample(workspace.sample, seed=0)
+    data = config.data
+    dataset = read_dataset(
+        workspace.sample if sample else workspace.data(config),
+        train=data.train,
+        test=data.test,
+        sample_submission=data.sample_submission,
+        class_aliases=data.class_aliases,
+        exclude=data.exclude,
+    )
+    directory = workspace.checkpoints(study)
+    directory.mkdir(parents=True, exist_ok=True)
+    prepared = prepare(
+        dataset,
+        cache_directory=workspace.cache,
+        study_directory=directory,
+        short_side=max(largest_size(config, catalog, backbones), 32),
+        folds=data.folds,
+        seed=config.search.seed,
+        progress=lambda done, total: view.progress("reading photos", done, total),
+    )
+    for line in _audit_lines(prepared.audit):
+        view.note(line)
+    return prepared
+
+
+def _audit_lines(audit: Audit) -> list[str]:
+    """What a person should know about the photos before a search."""
+    fewest, _, most = audit.photos_per_class
+    lines = [
+        f"{audit.train_photos} training photos ({fewest:.0f} to {most:.0f} a class), {audit.test_photos} test photos"
+    ]
+    if audit.quarantined:
+        lines.append(f"{len(audit.quarantined)} training photos cannot be decoded and are left out: quarantine.csv")
+    if audit.broken_test:
+        lines.append(f"{len(audit.broken_test)} test photos cannot be decoded; their answer is the classes' shares")
+    if audit.conflicts:
+        lines.append(f"{len(audit.conflicts)} pictures are there under two labels: audit.json lists them")
+    return [*lines, *audit.notes]
+
+
+def _job(
+    workspace: Workspace,
+    config: Config,
+    study_name: str,
+    choices: space.Space,
+    prepared: Prepared,
+    executor: Executor,
+    began: float,
+) -> driver.Job:
+    pruning = config.pruning
+    pruner = KthBestPruner(
+        folds=prepared.folds.count,
+        k=max(pruning.compare_with, config.ensemble.top_k),
+        z=pruning.z,
+        startup_trials=pruning.startup_trials,
+    )
+    study = open_study(
+        study_name,
+        storage_url(workspace.studies, study_name, config.search.storage),
+        {
+            "space": choices.to_json(),
+            "folds": prepared.folds.fingerprint,
+            "classes": prepared.dataset.num_classes,
+            "settings": config.model_dump(mode="json"),
+        },
+        seed=config.search.seed,
+        startup_trials=config.search.startup_trials,
+        pruner=pruner if pruning.enabled else optuna.pruners.NopPruner(),
+    )
+    return driver.Job(
+        study=study,
+        space=choices,
+        executor=executor,
+        pruner=pruner if pruning.enabled else None,
+        folds=prepared.folds,
+        directory=workspace.checkpoints(study_name),
+        cache=workspace.cache,
+        plugins=workspace.plugin_sources(config),
+        deadline=pick_deadline(config, began),
+        workers=config.training.workers,
+    )
+
+
+def _run(
+    workspace: Workspace, config: Config, study_name: str, job: driver.Job, prepared: Prepared, view: View
+) -> None:
+    sizes = job.space.head_sizes if "head" in job.space.tunings else job.space.full_sizes
+    first = space.first_trials(job.space, {name: min(sizes[name]) for name in job.space.backbones})
+    dataset = prepared.dataset
+    last = finale.Finale(
+        config.search.trials, len(dataset.train_paths), len(dataset.test_paths), dataset.num_classes, job, view
+    )
+    driver.run_search(
+        job,
+        config.search.trials,
+        first,
+        view,
+        before_trial=last.before_trial if _wants_finale(config, job) else lambda: None,
+        after_complete=_Keeper(workspace, config, study_name, view).after_complete,
+    )
+
+
+def _wants_finale(config: Config, job: driver.Job) -> bool:
+    return config.search.tuning == "auto" and job.space.tunings == ("head",) and job.deadline is not None
+
+
+class _Keeper:
+    """Keeps a valid submission on disk while the search runs, without spending more than a tenth of the time on it."""
+
+    def __init__(self, workspace: Workspace, config: Config, study: str, view: View) -> None:
+        self._workspace = workspace
+        self._config = config
+        self._study = study
+        self._view = view
+        self._next = 0.0
+
+    def after_complete(self) -> None:
+        began = time.monotonic()
+        if began < self._next:
+            return
+        top_k = self._config.ensemble.top_k
+        outcome = ensemble(self._workspace, self._config, study=self._study, output=None, top_k=top_k)
+        self._next = time.monotonic() + 10 * (time.monotonic() - began)
+        if outcome.ensemble is not None:
+            self._view.note(describe(outcome.ensemble))
+
+
+def _only_one(workspace: Workspace, study: str) -> Any:
+    """Excludes a second search of the same study, for as long as this process lives."""
+    lock = FileLock(workspace.studies / f"{study}.lock")
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(
+            f"Another search is running on study `{study}` in `{workspace.root}`.",
+            hint="wait for it, stop it, or choose another name with `--study`.",
+        ) from None

@@ -1,0 +1,185 @@
+"""A search without training: a small space, an executor that makes up losses, and a view that remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from automl_car.catalog.records import Param, PluginSources
+from automl_car.config import SpaceConfig, TrainingConfig
+from automl_car.records import FoldResult, Folds, FoldTask, Machine, Recipe, Speed, SpeedTask
+from automl_car.search.driver import Job, Outcome, run_search
+from automl_car.search.pruning import KthBestPruner
+from automl_car.search.space import HEAD_LEARNING_RATE, Space, first_trials
+from automl_car.search.study import open_study, storage_url
+from automl_car.store import FoldLogits, write_fold
+
+FOLDS = Folds(np.arange(12) % 3, 3, "photos")
+
+
+def recipe_loss(recipe: Recipe, fold: int) -> float:
+    """A made-up log loss: each recipe has its own, fold 1 is harder, and the best head learns at the usual rate."""
+    best = {"small": 0.5, "large": 0.4}[recipe.backbone]
+    far = abs(np.log(recipe.learning_rate / HEAD_LEARNING_RATE)) + abs(recipe.shrinkage - 0.3)
+    return float(best + 0.1 * far + 0.02 * fold % 2)
+
+
+@dataclass
+class FakeExecutor:
+    """Trains nothing: `train` makes up a log loss or raises, and the fold store gets a small fold."""
+
+    train: Callable[[FoldTask], float | FoldResult] = lambda task: recipe_loss(task.recipe, task.fold)
+    speed: Callable[[SpeedTask], Speed] = lambda task: Speed(100.0, 300.0)
+    submitted: list[FoldTask] = field(default_factory=list)
+    measured: list[SpeedTask] = field(default_factory=list)
+
+    def machine(self) -> Machine:
+        return Machine("cpu", "CPU", 2)
+
+    def submit(self, task: FoldTask) -> Future[FoldResult]:
+        self.submitted.append(task)
+        future: Future[FoldResult] = Future()
+        try:
+            future.set_result(self._result(task))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _result(self, task: FoldTask) -> FoldResult:
+        made_up = self.train(task)
+        if isinstance(made_up, FoldResult):
+            return made_up
+        result = FoldResult(task.recipe_id, task.fold, "finished", made_up, made_up, 1.0, (), 1.0)
+        rows = FOLDS.validation_rows(task.fold)
+        write_fold(task, result, FoldLogits(rows, np.zeros((len(rows), 2), np.float32), np.zeros((0, 2), np.float32)), b"")
+        return result
+
+    def measure(self, task: SpeedTask) -> Future[Speed]:
+        self.measured.append(task)
+        future: Future[Speed] = Future()
+        try:
+            future.set_result(self.speed(task))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class RecordingView:
+    """Remembers what a person would be told."""
+
+    notes: list[str] = field(default_factory=list)
+    events: list[tuple[Any, ...]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def trial_began(self, number: int, recipe: Recipe) -> None:
+        self.events.append(("trial", number))
+
+    def fold_began(self, number: int, fold: int) -> None:
+        self.events.append(("fold", number, fold))
+
+    def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
+        self.events.append(("fold ended", number, result.fold, stored))
+
+    def trial_ended(self, number: int, outcome: Outcome) -> None:
+        self.events.append(("trial ended", number))
+        self.outcomes.append(outcome)
+
+
+def small_space(**changes: Any) -> Space:
+    """Two backbones with heads; `large` wants larger photos and has a parameter of its own."""
+    config = SpaceConfig()
+    values: dict[str, Any] = {
+        "backbones": ("large", "small"),
+        "augmentations": ("light", "none"),
+        "tunings": ("head",),
+        "ranges": {
+            "lr_multiplier": config.lr_multiplier,
+            "weight_decay": config.weight_decay,
+            "layer_decay": config.layer_decay,
+            "label_smoothing": config.label_smoothing,
+            "mixup": config.mixup,
+            "cutmix": config.cutmix,
+            "head.lr_multiplier": (0.1, 10.0),
+            "head.shrinkage": (0.05, 0.8),
+            "head.power": 0.5,
+        },
+        "full_sizes": {"large": (160,), "small": (128,)},
+        "head_sizes": {"large": (256,), "small": (224,)},
+        "params": {"large": (Param.float("drop_path", 0.0, 0.2, default=0.1),), "light": (), "none": (), "small": ()},
+        "fixed": {"epochs": 4, "batch_size": 16, "patience": 2, "seed": 0},
+        "weights": {"large": "pretrained", "small": "pretrained"},
+        "default_lr": {"large": 1e-3, "small": 5e-4},
+    }
+    return Space(**{**values, **changes})
+
+
+@dataclass
+class Desk:
+    """A search in a temporary folder; `go` is what running the command once does."""
+
+    folder: Path
+    space: Space = field(default_factory=small_space)
+    executor: FakeExecutor = field(default_factory=FakeExecutor)
+    view: RecordingView = field(default_factory=RecordingView)
+    pruner: KthBestPruner | None = None
+    deadline: float | None = None
+    seed: int = 0
+    first: tuple[dict[str, Any], ...] | None = None
+
+    def study(self) -> optuna.Study:
+        return open_study(
+            "main",
+            storage_url(self.folder / "studies", "main", None),
+            {"space": self.space.to_json(), "folds": FOLDS.fingerprint, "classes": 2, "settings": {}},
+            seed=self.seed,
+            startup_trials=3,
+            pruner=self.pruner or optuna.pruners.NopPruner(),
+        )
+
+    def job(self) -> Job:
+        return Job(
+            study=self.study(),
+            space=self.space,
+            executor=self.executor,
+            pruner=self.pruner,
+            folds=FOLDS,
+            directory=self.folder / "checkpoints" / "main",
+            cache=self.folder / "cache",
+            plugins=PluginSources(),
+            deadline=self.deadline,
+        )
+
+    def go(self, trials: int, before_trial: Callable[[], None] = lambda: None) -> list[optuna.trial.FrozenTrial]:
+        job = self.job()
+        first = first_trials(self.space, {"small": 224, "large": 256}) if self.first is None else self.first
+        run_search(job, trials, first, self.view, before_trial=before_trial, after_complete=lambda: None)
+        return job.study.get_trials()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+@pytest.fixture
+def make_space() -> Callable[..., Space]:
+    return small_space
+
+
+@pytest.fixture
+def training_config() -> TrainingConfig:
+    return TrainingConfig()

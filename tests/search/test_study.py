@@ -1,0 +1,253 @@
+"""Opening, refusing and resuming studies."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from automl_car.errors import StudyError
+from automl_car.search.study import (
+    INTERRUPTED,
+    OVERRIDES,
+    RETRY_OF,
+    close_interrupted,
+    complete_trials,
+    counted_trials,
+    load_study,
+    open_study,
+    storage_url,
+)
+
+SPACE = {"backbones": ["lite0"], "ranges": {"mixup": [0.0, 0.5]}}
+IDENTITY = {"space": SPACE, "folds": "abc", "classes": 3, "settings": {"search": {"trials": 5}}}
+
+
+def _open(folder: Path, *, seed: int = 0, **identity: Any) -> optuna.Study:
+    return open_study(
+        "main",
+        storage_url(folder, "main", None),
+        {**IDENTITY, **identity},
+        seed=seed,
+        startup_trials=3,
+        pruner=optuna.pruners.NopPruner(),
+    )
+
+
+def _suggest(study: optuna.Study) -> float:
+    trial = study.ask()
+    value = trial.suggest_float("x", 0, 1)
+    study.tell(trial, value)
+    return value
+
+
+# ---- the same study, or none ----------------------------------------------------------------------------------------
+
+
+def test_a_study_opened_twice_keeps_its_trials(tmp_path: Path) -> None:
+    _suggest(_open(tmp_path))
+    assert len(_open(tmp_path).trials) == 1
+
+
+def test_it_minimises_a_metric_called_log_loss(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    assert study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert study.metric_names == ["log_loss"]
+
+
+def test_one_more_backbone_is_refused_by_name_with_two_ways_out(tmp_path: Path) -> None:
+    _open(tmp_path)
+    with pytest.raises(StudyError) as caught:
+        _open(tmp_path, space={**SPACE, "backbones": ["lite0", "lite1"]})
+    assert "`main`" in caught.value.message
+    assert "backbones: ['lite0'] before, ['lite0', 'lite1'] now" in caught.value.message
+    assert "--study NAME" in (caught.value.hint or "")
+    assert "restore" in (caught.value.hint or "")
+
+
+def test_a_refused_space_burns_no_trial_and_changes_nothing(tmp_path: Path) -> None:
+    _suggest(_open(tmp_path))
+    with pytest.raises(StudyError):
+        _open(tmp_path, space={**SPACE, "backbones": ["lite0", "lite1"]})
+    study = _open(tmp_path)
+    assert len(study.trials) == 1
+    assert study.user_attrs["space"] == SPACE
+
+
+def test_every_change_of_the_space_is_listed(tmp_path: Path) -> None:
+    _open(tmp_path)
+    with pytest.raises(StudyError) as caught:
+        _open(tmp_path, space={"backbones": ["lite1"], "ranges": {"mixup": [0.0, 0.4]}, "tunings": ["head"]})
+    for line in ("backbones: ", "ranges.mixup: [0.0, 0.5] before, [0.0, 0.4] now", "tunings: None before"):
+        assert line in caught.value.message
+
+
+def test_other_photos_or_folds_are_refused(tmp_path: Path) -> None:
+    _open(tmp_path)
+    with pytest.raises(StudyError, match="photos, labels or folds"):
+        _open(tmp_path, folds="xyz")
+
+
+def test_other_settings_are_taken_over(tmp_path: Path) -> None:
+    _open(tmp_path)
+    assert _open(tmp_path, settings={"search": {"trials": 9}}).user_attrs["settings"] == {"search": {"trials": 9}}
+
+
+@pytest.mark.parametrize("attributes", range(5))
+def test_a_study_whose_making_was_cut_short_is_made_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: int
+) -> None:
+    set_user_attr, done = optuna.Study.set_user_attr, []
+
+    def cut(study: optuna.Study, key: str, value: Any) -> None:
+        if len(done) == attributes:
+            raise KeyboardInterrupt
+        done.append(key)
+        set_user_attr(study, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "set_user_attr", cut)
+        if attributes < len(IDENTITY):
+            with pytest.raises(KeyboardInterrupt):
+                _open(tmp_path)
+    assert {key: _open(tmp_path).user_attrs[key] for key in IDENTITY} == IDENTITY
+
+
+def test_a_study_that_is_not_there_is_an_error_and_no_new_file(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="`other`"):
+        load_study("other", storage_url(tmp_path, "other", None))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dashboard_can_read_while_the_search_writes(tmp_path: Path) -> None:
+    _open(tmp_path)
+    connection = sqlite3.connect(tmp_path / "main.db")
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+
+
+# ---- the sampler ----------------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_study_does_not_repeat_its_points(tmp_path: Path) -> None:
+    points = [_suggest(_open(tmp_path)) for _ in range(3)]
+    assert len(set(points)) == 3
+
+
+def test_the_same_seed_gives_the_same_points(tmp_path: Path) -> None:
+    first = [_suggest(study) for study in [_open(tmp_path / "a")] for _ in range(6)]
+    second = [_suggest(study) for study in [_open(tmp_path / "b")] for _ in range(6)]
+    assert first == second
+
+
+def test_another_seed_gives_other_points(tmp_path: Path) -> None:
+    assert _suggest(_open(tmp_path / "a")) != _suggest(_open(tmp_path / "b", seed=1))
+
+
+# ---- counting -------------------------------------------------------------------------------------------------------
+
+
+def _add(study: optuna.Study, state: TrialState, value: float | None = None, **attributes: Any) -> None:
+    study.add_trial(optuna.trial.create_trial(state=state, value=value, user_attrs=attributes))
+
+
+def test_trials_count_when_they_have_ended_for_good(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    _add(study, TrialState.COMPLETE, 0.5)
+    _add(study, TrialState.PRUNED)
+    _add(study, TrialState.FAIL)
+    _add(study, TrialState.FAIL, interrupted=True)
+    _add(study, TrialState.WAITING)
+    study.ask()
+    assert counted_trials(study) == 2 + 1
+
+
+def test_complete_trials_come_best_first(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    for value in (0.5, 0.3, 0.4):
+        _add(study, TrialState.COMPLETE, value)
+    _add(study, TrialState.PRUNED)
+    assert [trial.number for trial in complete_trials(study)] == [1, 2, 0]
+
+
+# ---- after a kill ---------------------------------------------------------------------------------------------------
+
+
+def _waiting(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(states=(TrialState.WAITING,))
+
+
+def test_a_trial_that_a_killed_driver_left_running_is_closed_and_its_recipe_waits(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    trial = study.ask()
+    trial.set_user_attr(INTERRUPTED, True)
+    trial.suggest_float("x", 0, 1)
+    assert close_interrupted(study) == 1
+    assert study.trials[0].state == TrialState.FAIL
+    again = study.ask()
+    assert again.suggest_float("x", 0, 1) == trial.params["x"]
+    assert again.user_attrs[RETRY_OF] == 0
+
+
+def test_a_recipe_is_queued_once_however_often_the_search_is_started(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    study.ask().set_user_attr(INTERRUPTED, True)
+    assert [close_interrupted(study) for _ in range(3)] == [1, 0, 0]
+    assert len(_waiting(study)) == 1
+
+
+def test_a_retry_that_is_cut_off_again_waits_again(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    study.ask().set_user_attr(INTERRUPTED, True)
+    close_interrupted(study)
+    study.ask().set_user_attr(INTERRUPTED, True)
+    assert close_interrupted(study) == 1
+    assert _waiting(study)[0].user_attrs[RETRY_OF] == 1
+
+
+def test_a_kill_right_after_the_trial_began_does_not_count_as_a_trial(tmp_path: Path) -> None:
+    # Killed between `ask` and the driver's mark that the trial is unfinished.
+    study = _open(tmp_path)
+    study.enqueue_trial({"x": 0.25})
+    study.ask()
+    assert close_interrupted(study) == 1
+    assert counted_trials(study) == 0
+    assert study.ask().suggest_float("x", 0, 1) == 0.25
+
+
+def test_a_kill_right_before_the_trial_is_told_does_not_lose_it(tmp_path: Path) -> None:
+    # Killed between the driver's mark that the trial has ended and `tell`.
+    study = _open(tmp_path)
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    trial.set_user_attr(INTERRUPTED, False)
+    assert close_interrupted(study) == 1
+    assert counted_trials(study) == 0
+
+
+def test_a_kill_while_the_recipe_was_chosen_keeps_what_had_been_settled(tmp_path: Path) -> None:
+    # A default that was enqueued comes back whole, and not with half of its parameters left to chance.
+    study = _open(tmp_path)
+    study.enqueue_trial({"x": 0.25, "y": 0.75})
+    study.ask().suggest_float("x", 0, 1)
+    close_interrupted(study)
+    again = study.ask()
+    assert (again.suggest_float("x", 0, 1), again.suggest_float("y", 0, 1)) == (0.25, 0.75)
+
+
+def test_what_was_settled_before_the_trial_survives_the_retry(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    study.enqueue_trial({}, user_attrs={OVERRIDES: {"tuning": "full", "epochs": 4}})
+    study.ask()
+    close_interrupted(study)
+    assert study.ask().user_attrs[OVERRIDES] == {"tuning": "full", "epochs": 4}
+
+
+def test_failed_trials_are_not_tried_again(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    _add(study, TrialState.FAIL)
+    assert close_interrupted(study) == 0

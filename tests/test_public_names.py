@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import automl_car
+
+
+def test_what_a_plugin_imports_is_public_and_nothing_else_is() -> None:
+    assert automl_car.__all__ == ["Augmentation", "Backbone", "Param", "__version__", "hookimpl"]
+    assert all(hasattr(automl_car, name) for name in automl_car.__all__)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert automl_car.__version__ == version("automl-car")
