@@ -54,7 +54,7 @@ def main() -> None:
     code = _run()
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # `automl-car studies | head` is no error
+    except BrokenPipeError:  # `automl-car studies | head`: Python would print a traceback on its way out
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
@@ -167,7 +167,7 @@ def ensemble(
     from automl_car import pipeline
 
     place = _workspace(workspace)
-    name = study or settings.search.study or _latest(place)
+    name = study or settings.search.study or _latest(place, settings.search.storage)
     outcome = pipeline.ensemble(place, settings, study=name, output=output, top_k=settings.ensemble.top_k)
     _print_outcome(outcome, as_json=as_json)
 
@@ -250,7 +250,7 @@ def studies_show(
     from automl_car.search.overview import show_study
 
     place = _workspace(workspace)
-    shown = show_study(place.studies, name or _latest(place), storage)
+    shown = show_study(place.studies, name or _latest(place, storage), storage)
     if as_json:
         _print_json(tables.shown_json(shown))
     else:
@@ -273,7 +273,7 @@ def dashboard(
     from automl_car.search.study import connect, load_study, storage_url
 
     place = _workspace(workspace)
-    name = study or _latest(place)
+    name = study or _latest(place, storage)
     url = storage_url(place.studies, name, storage)
     load_study(name, url)
     _hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
@@ -330,10 +330,10 @@ def _load(root: Path, config: Path | None, overrides: dict[str, Any]) -> Config:
     return load_config(config or (default if default.is_file() else None), overrides)
 
 
-def _latest(place: Workspace) -> str:
+def _latest(place: Workspace, storage: str | None) -> str:
     from automl_car.search.overview import latest_study
 
-    name = latest_study(place.studies)
+    name = latest_study(place.studies, storage)
     _hint(f"study: {name}")
     return name
 

@@ -128,6 +128,7 @@ class Recipe:
         shrinkage: of the covariance of frozen features, in [0, 1], where a linear head is fitted to them.
         power: that frozen features are raised to before (tuning: head).
         weights: "pretrained", "random", or a file.
+        weights_digest: sha256 of that file, so that another file under the same name is another recipe; else empty.
         seed: of everything random in training.
         params: values of the plugins' own parameters, by `<plugin>.<param>`, sorted.
     """
@@ -155,6 +156,7 @@ class Recipe:
     shrinkage: float = 0.3
     power: float = 0.5
     weights: str = "pretrained"
+    weights_digest: str = ""
     seed: int = 0
     params: tuple[tuple[str, ParamValue], ...] = ()
 

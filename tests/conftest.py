@@ -6,6 +6,7 @@ Two fixtures work by themselves: nothing of this machine's settings, caches or p
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def _no_installed_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_installed(group: str) -> tuple[EntryPoint, ...]:
         return ()
 
-    monkeypatch.setattr("automl_car.catalog.manager.entry_points", none_installed)
+    monkeypatch.setattr("automl_car.catalog.finding.entry_points", none_installed)
 
 
 def write_tiny_photos(root: Path) -> Path:
@@ -85,6 +86,18 @@ def write_tiny_photos(root: Path) -> Path:
     rows = [f"{name},{','.join(['0'] * len(CLASSES))}" for name in ids]
     (root / "sample_submission.csv").write_text("\n".join([f"ID,{','.join(CLASSES)}", *rows, ""]))
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_photos() -> Callable[[Path], Path]:
+    """Writes the tiny photos into a folder, for fixtures that live longer than a test."""
+    return write_tiny_photos
+
+
+@pytest.fixture(scope="session")
+def toy_plugin_text() -> str:
+    """The toy plugin as text, for fixtures that live longer than a test."""
+    return TOY_PLUGIN
 
 
 @pytest.fixture

@@ -1,27 +1,17 @@
-"""Finds plugins, loads each one in isolation, and returns the catalog of what they offer.
-
-Where plugins come from, in this order: the bundled folder, installed distributions with an entry point in the
-group `automl_car`, the `*.py` files of the workspace's `plugins/` folder, and files named on the command line.
-"""
+"""Loads each plugin in isolation, and returns the catalog of what they offer."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TypeVar
 
 import pluggy
 
-from automl_car import __version__
+from automl_car.catalog.finding import Found, find_plugins
 from automl_car.catalog.hookspecs import Hooks
 from automl_car.catalog.records import Augmentation, Backbone, PluginSources
 from automl_car.errors import PluginError
@@ -82,24 +72,15 @@ class Catalog:
             )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A plugin before it is loaded."""
-
-    name: str
-    origin: str
-    location: str
-    version: Callable[[], str]
-    load: Callable[[], ModuleType]
-
-
 def load_catalog(sources: PluginSources = PluginSources()) -> Catalog:  # noqa: B008 - a frozen value
     """Load every plugin of `sources`; one that fails becomes a row with its reason and disturbs no other."""
     backbones: dict[str, Backbone] = {}
     augmentations: dict[str, Augmentation] = {}
     owners: dict[str, str] = {}
     rows: list[PluginInfo] = []
-    for found in _find(sources):
+    plugins = list(find_plugins(sources))
+    _refuse_unknown(sources.disabled, tuple(found.name for found in plugins))
+    for found in plugins:
         row = PluginInfo(found.name, found.origin, found.location, "")
         if found.name in sources.disabled:
             rows.append(_with(row, disabled=True))
@@ -124,83 +105,6 @@ def load_catalog(sources: PluginSources = PluginSources()) -> Catalog:  # noqa: 
             )
         )
     return Catalog(_sorted(backbones), _sorted(augmentations), tuple(rows))
-
-
-# ---- finding --------------------------------------------------------------------------------------------------------
-
-
-def _find(sources: PluginSources) -> Iterator[_Found]:
-    seen: set[Path] = set()
-    bundled = Path(_bundled_folder()).resolve()
-    for path in _python_files(bundled):
-        seen.add(path)
-        yield _bundled(path)
-    for entry_point in sorted(entry_points(group="automl_car"), key=lambda point: point.name):
-        yield _installed(entry_point)
-    workspace = sorted(_python_files(sources.workspace_folder.resolve())) if sources.workspace_folder else []
-    for path in [path for path in workspace if path not in seen]:
-        seen.add(path)
-        yield _single_file(path, "workspace")
-    for path in [file.resolve() for file in sources.files]:
-        if path not in seen:
-            seen.add(path)
-            yield _single_file(path, "file")
-
-
-def _bundled_folder() -> str:
-    package = importlib.import_module("automl_car.plugins")
-    return next(iter(package.__path__))
-
-
-def _python_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path.resolve() for path in folder.glob("*.py") if not path.name.startswith("_"))
-
-
-def _bundled(path: Path) -> _Found:
-    def load() -> ModuleType:
-        return importlib.import_module(f"automl_car.plugins.{path.stem}")
-
-    return _Found(path.stem, "bundled", f"automl_car/plugins/{path.name}", lambda: __version__, load)
-
-
-def _installed(entry_point: EntryPoint) -> _Found:
-    distribution = entry_point.dist
-    label = distribution.name if distribution else entry_point.value
-
-    def load() -> ModuleType:
-        module = entry_point.load()
-        if not isinstance(module, ModuleType):
-            raise PluginError(f"entry point `{entry_point.value}` must name a module, not {type(module).__name__}.")
-        return module
-
-    return _Found(entry_point.name, "installed", label, lambda: distribution.version if distribution else "", load)
-
-
-def _single_file(path: Path, origin: str) -> _Found:
-    def digest() -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:8] if path.is_file() else ""
-
-    return _Found(path.stem, origin, str(path), digest, lambda: _import_file(path))
-
-
-def _import_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise PluginError("there is no such file.")
-    # The name must not clash with a real module; two files of the same stem in two folders are two modules.
-    name = f"automl_car_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError("it is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and annotations of the plugin look their module up here
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
 
 
 # ---- loading --------------------------------------------------------------------------------------------------------
@@ -257,8 +161,16 @@ def _explain_no_hook(module: ModuleType) -> str:
     return f"it implements none of the hooks {', '.join(f'`{name}`' for name in _HOOKS)}."
 
 
+def _refuse_unknown(disabled: Sequence[str], known: Sequence[str]) -> None:
+    for name in disabled:
+        if name not in known:
+            raise PluginError(
+                f"`plugins.disabled` names `{name}`, and there is no such plugin.{_did_you_mean(name, known)}"
+            )
+
+
 def _refuse_clashes(
-    found: _Found, backbones: list[Backbone], augmentations: list[Augmentation], owners: Mapping[str, str]
+    found: Found, backbones: list[Backbone], augmentations: list[Augmentation], owners: Mapping[str, str]
 ) -> None:
     names = [record.name for record in backbones] + [record.name for record in augmentations]
     for name in names:

@@ -77,7 +77,14 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             _run(workspace, config, study_name, job, prepared, view)
         finally:
             executor.close()
-    return ensemble(workspace, config, study=study_name, output=None, top_k=config.ensemble.top_k)
+    outcome = ensemble(workspace, config, study=study_name, output=None, top_k=config.ensemble.top_k)
+    if outcome.ensemble is None:
+        limit = f" within the time limit of {config.search.timeout:.0f} s" if config.search.timeout else ""
+        raise StudyError(
+            f"No fold of study `{study_name}` was finished{limit}, so there is no submission yet.",
+            hint="run the same command again, with more time; what is prepared and trained is kept.",
+        )
+    return outcome
 
 
 def _prepare(

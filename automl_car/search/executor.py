@@ -98,7 +98,7 @@ class LocalExecutor:
         with self._lock:
             try:
                 self.machine()
-                self._connection.send(task)
+                self._transmit(task)
                 while isinstance(message := self._receive(), Epoch | Progress):
                     assert isinstance(task, FoldTask)
                     self._watch(task, message)
@@ -110,21 +110,26 @@ class LocalExecutor:
         else:
             future.set_result(message)
 
+    def _transmit(self, task: FoldTask | SpeedTask) -> None:
+        try:
+            self._connection.send(task)
+        except OSError:  # it died while it had nothing to do
+            raise self._bury() from None
+
     def _receive(self) -> object:
         try:
             message: object = self._connection.recv()
             return message
         except (EOFError, OSError):
-            cause = self._bury()
-            raise ExecutorError(cause, hint=f"its last words are in `{self._log}`.") from None
+            raise self._bury() from None
 
-    def _bury(self) -> str:
-        """Start a new child in place of the dead one and say how that one died."""
+    def _bury(self) -> ExecutorError:
+        """Start a new child in place of the dead one; the error says how that one died."""
         self._child.join()
         cause = describe_exit(self._child.exitcode)
         if not self._closed:
             self._start_child()
-        return cause
+        return ExecutorError(cause, hint=f"its last words are in `{self._log}`.")
 
 
 def describe_exit(code: int | None) -> str:

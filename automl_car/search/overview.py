@@ -69,16 +69,27 @@ def list_studies(folder: Path, storage: str | None) -> tuple[StudyRow, ...]:
     return tuple(_row(load_study(name, storage_url(folder, name, storage))) for name in names)
 
 
-def latest_study(folder: Path) -> str:
-    """Name of the study that was written to last.
+def latest_study(folder: Path, storage: str | None = None) -> str:
+    """Name of the study that was written to last, in the folder `studies/` or in a storage.
 
     Raises:
         StudyError: there is none.
     """
-    files = sorted(folder.glob("*.db"), key=lambda path: path.stat().st_mtime)
+    if storage:
+        rows = sorted(list_studies(folder, storage), key=lambda row: row.last)
+        if not rows:
+            raise StudyError(f"There is no study in {storage}.", hint="`automl-car search --storage URL` makes one.")
+        return rows[-1].name
+    files = sorted(folder.glob("*.db"), key=_last_write)
     if not files:
         raise StudyError(f"There is no study in `{folder}`.", hint="`automl-car search` makes one.")
     return files[-1].stem
+
+
+def _last_write(database: Path) -> float:
+    """Unix time of the last write; in write-ahead mode it may be to the log beside the database."""
+    log = database.with_name(f"{database.name}-wal")
+    return max(file.stat().st_mtime for file in (database, log) if file.exists())
 
 
 def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:

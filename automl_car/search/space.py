@@ -9,13 +9,16 @@ A setting with a single value is fixed and does not become a parameter.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Param, ParamValue
 from automl_car.config import SpaceConfig, TrainingConfig
+from automl_car.errors import WeightsError
 from automl_car.records import Recipe, Tuning, fingerprint
 
 Range = float | tuple[float, float]
@@ -57,6 +60,8 @@ class Space:
         full_sizes, head_sizes: image sizes in pixels to choose from, by backbone.
         params: declared parameters of each plugin, by its name.
         fixed: fields of `Recipe` that are the same in every trial.
+        weights: "pretrained", "random" or a file, by backbone.
+        weights_digests: sha256 of those files, by backbone; empty where there is none.
         default_lr: base learning rate by backbone.
     """
 
@@ -69,6 +74,7 @@ class Space:
     params: Mapping[str, tuple[Param, ...]]
     fixed: Mapping[str, Any]
     weights: Mapping[str, str]
+    weights_digests: Mapping[str, str]
     default_lr: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +88,7 @@ class Space:
             "head_sizes": {name: list(sizes) for name, sizes in self.head_sizes.items()},
             "params": {name: [param.to_json() for param in params] for name, params in self.params.items() if params},
             "fixed": dict(self.fixed),
-            "weights": dict(self.weights),
+            "weights": {name: self.weights_digests[name] or weights for name, weights in self.weights.items()},
             "default_lr": dict(self.default_lr),
         }
 
@@ -131,6 +137,7 @@ def make_space(
             "seed": seed,
         },
         weights={name: weights_of(training, name) for name in sorted(backbones)},
+        weights_digests={name: _digest(weights_of(training, name)) for name in sorted(backbones)},
         default_lr={b.name: training.learning_rate or b.default_lr for b in chosen},
     )
 
@@ -140,6 +147,19 @@ def weights_of(training: TrainingConfig, backbone: str) -> str:
     if isinstance(training.weights, dict):
         return training.weights.get(backbone, "pretrained")
     return training.weights
+
+
+def _digest(weights: str) -> str:
+    if weights in ("pretrained", "random"):
+        return ""
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no weights file `{weights}` (`training.weights`).",
+            hint="name a .safetensors or .pth file, or say pretrained or random.",
+        )
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ranges(space: SpaceConfig) -> dict[str, Range]:
@@ -187,7 +207,7 @@ def _suggest_head(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "batch_size": HEAD_BATCH,
         "patience": 0,
         "params": _defaults(space, backbone),
-        "weights": space.weights[backbone],
+        **_weights(space, backbone),
         "seed": space.fixed["seed"],
     }
 
@@ -210,9 +230,13 @@ def _suggest_full(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "mixup": choice.number("mixup"),
         "cutmix": choice.number("cutmix"),
         "params": tuple(sorted(params.items())),
-        "weights": space.weights[backbone],
+        **_weights(space, backbone),
         "freeze_norm": space.weights[backbone] != "random",  # random weights have no statistics worth keeping
     }
+
+
+def _weights(space: Space, backbone: str) -> dict[str, str]:
+    return {"weights": space.weights[backbone], "weights_digest": space.weights_digests[backbone]}
 
 
 def _defaults(space: Space, backbone: str) -> tuple[tuple[str, ParamValue], ...]:

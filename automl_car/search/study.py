@@ -63,9 +63,9 @@ def open_study(
         if "space" not in study.user_attrs:
             study.set_metric_names([METRIC])
     _check_identity(study, identity)
-    for key, value in identity.items():
-        if study.user_attrs.get(key) != value:
-            study.set_user_attr(key, value)
+    for key in sorted(identity, key=lambda key: key == "space"):  # the space last: where it is, the rest is there too
+        if study.user_attrs.get(key) != identity[key]:
+            study.set_user_attr(key, identity[key])
     return study
 
 
@@ -143,11 +143,15 @@ def close_interrupted(study: optuna.Study) -> int:
         How many recipes were queued. Their finished folds are in the fold store and are not trained again.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)  # the driver marked it INTERRUPTED when it began
+        # The driver's own mark may be missing: it was killed before it could set it, or while it told the trial.
+        study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
+        study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     waiting = [trial for trial in trials if trial.user_attrs.get(INTERRUPTED) and trial.number not in retried]
     for trial in waiting:
         attributes = {RETRY_OF: trial.number, OVERRIDES: trial.user_attrs.get(OVERRIDES, {})}
-        study.enqueue_trial(trial.params, user_attrs=attributes)
+        # A trial that was enqueued and killed while it chose has only some of its parameters; Optuna keeps all.
+        settled = trial.system_attrs.get("fixed_params", {})
+        study.enqueue_trial({**settled, **trial.params}, user_attrs=attributes)
     return len(waiting)

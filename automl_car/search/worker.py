@@ -41,15 +41,15 @@ def _answer(task: FoldTask | SpeedTask, connection: Connection) -> Any:
             return measure_speed(task, catalog)
         return train_fold(task, catalog, _prepared(task.directory, task.cache), connection.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
-        return _as_sendable(error)
+        return _as_sendable(error, task.recipe.backbone)
 
 
-def _as_sendable(error: BaseException) -> AutomlCarError:
+def _as_sendable(error: BaseException, backbone: str) -> AutomlCarError:
     """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
     if isinstance(error, AutomlCarError):
         return error
     lines = "".join(traceback.format_exception(error))
-    return ExecutorError(f"{type(error).__name__}: {error}", hint=lines)
+    return ExecutorError(f"Training `{backbone}` raised {type(error).__name__}: {error}", hint=lines)
 
 
 @lru_cache(maxsize=1)

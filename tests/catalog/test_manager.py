@@ -148,7 +148,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *points: EntryPoint) 
         assert group == "automl_car"
         return points
 
-    monkeypatch.setattr("automl_car.catalog.manager.entry_points", installed)
+    monkeypatch.setattr("automl_car.catalog.finding.entry_points", installed)
     monkeypatch.syspath_prepend(str(folder))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from automl_car.catalog.records import Param, PluginSources
 from automl_car.config import SpaceConfig, TrainingConfig
@@ -168,6 +171,20 @@ class Desk:
         first = first_trials(self.space, {"small": 224, "large": 256}) if self.first is None else self.first
         run_search(job, trials, first, self.view, before_trial=before_trial, after_complete=lambda: None)
         return job.study.get_trials()
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """These tests stop processes, not the power: waiting for the disk would be most of their time."""
+
+    def hurry(connection: Any, record: object) -> None:
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    event.listen(Engine, "connect", hurry)
+    yield
+    event.remove(Engine, "connect", hurry)
 
 
 @pytest.fixture

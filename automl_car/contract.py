@@ -1,7 +1,7 @@
 """The contract that every plugin must pass; plugin authors call it from their own tests.
 
 Example:
-    from automl_car.catalog.contract import check_plugin_file
+    from automl_car.contract import check_plugin_file
 
     def test_my_plugin_keeps_the_contract():
         check_plugin_file("my_plugin.py")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from automl_car import Augmentation, Backbone
-from automl_car.catalog.contract import check_augmentation, check_backbone, check_plugin_file
+from automl_car.contract import check_augmentation, check_backbone, check_plugin_file
 from automl_car.errors import PluginError
 
 SIDE = 16
@@ -201,5 +201,5 @@ def test_a_plugin_file_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path
 
 
 def test_of_a_bundled_file_its_own_records_are_checked_and_no_others() -> None:
-    crops = Path(__file__).parents[2] / "plugins" / "crops.py"
+    crops = Path(__file__).parents[1] / "plugins" / "crops.py"
     assert check_plugin_file(crops) == ("heavy", "light", "medium", "none")

@@ -1,0 +1,70 @@
+"""Candidates of an ensemble from what trials left in the fold store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from automl_car.ensemble.candidates import read_candidate, rows_of
+from automl_car.errors import StoreError
+from automl_car.records import Dataset, FoldResult, Folds, FoldTask, Recipe
+from automl_car.store import FoldLogits, write_fold
+
+FOLDS = Folds(np.array([2, 0, 1, 0, 2, 1, 1]), 3, "photos")
+TEST_ROWS = 4
+
+
+def _dataset(test_rows: int = TEST_ROWS) -> Dataset:
+    paths = tuple(f"test/{row}.jpg" for row in range(test_rows))
+    return Dataset(Path(), ("a", "b"), tuple("1234567"), (0, 1, 0, 1, 0, 1, 0), paths, paths)
+
+
+def _oof(row: int) -> list[float]:
+    return [row + 0.25, -row]
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Path:
+    """The folder of a trial whose logits name their rows; test logits of fold k are all k, or -k."""
+    for fold in range(3):
+        rows = FOLDS.validation_rows(fold)
+        oof = np.array([_oof(int(row)) for row in rows], np.float32)
+        test = np.tile(np.array([[fold, -fold]], np.float32), (TEST_ROWS, 1))
+        task = FoldTask(Recipe("toy"), "abc", fold, tmp_path, tmp_path)
+        result = FoldResult("abc", fold, "finished", 0.5, 0.5, 1.0, (), 1.0)
+        write_fold(task, result, FoldLogits(rows, oof, test), b"")
+    return tmp_path / "abc"
+
+
+def test_out_of_fold_logits_stand_in_the_order_of_the_training_rows(trial: Path) -> None:
+    candidate = read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset())
+    np.testing.assert_array_equal(candidate.oof_logits, [_oof(row) for row in range(7)])
+
+
+def test_test_logits_are_the_mean_over_the_fold_models(trial: Path) -> None:
+    candidate = read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset())
+    np.testing.assert_allclose(candidate.test_logits, np.tile([[1.0, -1.0]], (TEST_ROWS, 1)))
+
+
+def test_a_stopped_trial_answers_for_the_rows_of_its_finished_folds(trial: Path) -> None:
+    candidate = read_candidate("trial 0", "toy", trial, [2, 0], _dataset())
+    rows = rows_of(FOLDS, [2, 0])
+    assert rows.tolist() == [0, 1, 3, 4]
+    np.testing.assert_array_equal(candidate.oof_logits, [_oof(row) for row in rows])
+    np.testing.assert_allclose(candidate.test_logits, np.tile([[1.0, -1.0]], (TEST_ROWS, 1)))
+
+
+def test_without_a_test_set_there_are_no_test_logits_but_all_classes(trial: Path) -> None:
+    assert read_candidate("trial 0", "toy", trial, [0, 1], _dataset(0)).test_logits.shape == (0, 2)
+
+
+def test_a_missing_fold_is_an_error(trial: Path) -> None:
+    (trial / "fold-1" / "record.json").unlink()
+    with pytest.raises(StoreError, match="fold-1"):
+        read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset())
+
+
+def test_the_rows_of_all_folds_are_all_rows() -> None:
+    assert rows_of(FOLDS, range(3)).tolist() == list(range(7))

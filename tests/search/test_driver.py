@@ -1,0 +1,384 @@
+"""The loop of a search, with an executor that makes up log losses: nothing is lost, repeated or told wrongly."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_car.errors import DivergedError, ExecutorError, OutOfMemoryError, PluginError, StudyError
+from automl_car.records import FoldResult, FoldTask
+from automl_car.search.pruning import FOLD_LOSSES, KthBestPruner
+from automl_car.search.space import suggest_recipe
+from automl_car.search.study import INTERRUPTED, OVERRIDES, counted_trials
+
+Desk = Any  # see conftest.py
+
+
+def _states(trials: list[FrozenTrial]) -> list[str]:
+    return [trial.state.name for trial in trials]
+
+
+# ---- what the study is told -----------------------------------------------------------------------------------------
+
+
+def test_each_finished_fold_reports_the_running_mean(desk: Desk) -> None:
+    desk.first = ()
+    losses = {0: 0.5, 1: 0.9, 2: 0.4}
+    desk.executor.train = lambda task: losses[task.fold]
+    (trial,) = desk.go(1)
+    assert trial.intermediate_values == pytest.approx({0: 0.5, 1: 0.7, 2: 0.6})
+
+
+def test_a_complete_trial_is_worth_the_mean_of_its_folds(desk: Desk) -> None:
+    desk.first = ()
+    losses = {0: 0.5, 1: 0.9, 2: 0.4}
+    desk.executor.train = lambda task: losses[task.fold]
+    (trial,) = desk.go(1)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, pytest.approx(0.6))
+    assert trial.user_attrs[FOLD_LOSSES] == {"0": 0.5, "1": 0.9, "2": 0.4}
+
+
+def test_the_study_holds_the_recipe_and_where_its_folds_are(desk: Desk) -> None:
+    desk.first = ()
+    (trial,) = desk.go(1)
+    task = desk.executor.submitted[0]
+    assert trial.user_attrs["recipe"] == task.recipe.to_json()
+    assert trial.user_attrs["recipe_id"] == task.recipe_id == task.fold_directory.parent.name
+    assert trial.user_attrs["backbone"] == task.recipe.backbone
+    assert trial.user_attrs["learning_rate"] == task.recipe.learning_rate
+
+
+def test_folds_are_trained_in_order_and_each_once(desk: Desk) -> None:
+    desk.go(4)
+    by_recipe: dict[str, list[int]] = {}
+    for task in desk.executor.submitted:
+        by_recipe.setdefault(task.recipe_id, []).append(task.fold)
+    assert set(map(tuple, by_recipe.values())) == {(0, 1, 2)}
+
+
+def test_the_person_is_told_of_each_trial_and_fold(desk: Desk) -> None:
+    desk.go(1)
+    folds = [event for fold in range(3) for event in (("fold", 0, fold), ("fold ended", 0, fold, False))]
+    assert desk.view.events == [("trial", 0), *folds, ("trial ended", 0)]
+
+
+# ---- where it begins ------------------------------------------------------------------------------------------------
+
+
+def test_the_first_trials_are_the_plugins_defaults_smallest_photos_first(desk: Desk) -> None:
+    trials = desk.go(4)
+    assert [trial.user_attrs["backbone"] for trial in trials[:2]] == ["small", "large"]
+    assert all(trial.params["head.shrinkage"] == 0.3 for trial in trials[:2])
+    assert trials[2].params["head.shrinkage"] != 0.3
+
+
+def test_defaults_are_enqueued_once_however_often_the_search_is_started(desk: Desk) -> None:
+    for trials in (1, 2, 3, 4):
+        desk.go(trials)
+    defaults = [trial for trial in desk.study().trials if trial.params.get("head.shrinkage") == 0.3]
+    assert len(defaults) == 2
+
+
+# ---- how many -------------------------------------------------------------------------------------------------------
+
+
+def test_trials_is_the_total_so_a_second_run_does_nothing_more(desk: Desk) -> None:
+    first = desk.go(4)
+    submitted = len(desk.executor.submitted)
+    assert [trial.number for trial in desk.go(4)] == [trial.number for trial in first]
+    assert len(desk.executor.submitted) == submitted
+
+
+def test_more_trials_go_on_where_the_study_ended(desk: Desk) -> None:
+    desk.go(3)
+    assert _states(desk.go(5)) == ["COMPLETE"] * 5
+
+
+def test_after_the_deadline_no_trial_begins(desk: Desk) -> None:
+    desk.deadline = time.time() - 1
+    desk.go(5)
+    assert desk.executor.submitted == []
+
+
+def test_the_deadline_stops_between_trials(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1e9]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    desk.deadline = now[0] + 100
+
+    def train(task: FoldTask) -> float:
+        now[0] += 15
+        return 0.5
+
+    desk.executor.train = train
+    assert counted_trials(desk.study()) == 0
+    assert _states(desk.go(50))[:3] == ["COMPLETE"] * 3
+    assert counted_trials(desk.study()) == 3  # 45 s each: the third begins at 90 s
+
+
+def test_a_fold_that_the_clock_stopped_leaves_a_trial_that_goes_on_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1e9]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    desk.deadline, desk.first = now[0] + 100, ()
+
+    def train(task: FoldTask) -> float | FoldResult:
+        if task.fold < 2:
+            return 0.5
+        now[0] += 100
+        return FoldResult(task.recipe_id, 2, "stopped", 9.0, 9.0, 1.0, (), 1.0, reason="the time is up")
+
+    desk.executor.train = train
+    (trial,) = desk.go(50)
+    assert (trial.state, trial.user_attrs[INTERRUPTED]) == (TrialState.FAIL, True)
+    assert trial.user_attrs["reason"] == "fold 2 was not trained: the time is up"
+    desk.deadline, desk.executor.train = None, lambda task: 0.5
+    desk.executor.submitted.clear()
+    assert _states(desk.go(1)) == ["FAIL", "COMPLETE"]
+    (task,) = desk.executor.submitted
+    assert (task.recipe_id, task.fold) == (trial.user_attrs["recipe_id"], 2)
+
+
+# ---- trials that end early ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [DivergedError("the loss was nan in epoch 3"), OutOfMemoryError("2 GiB are missing")])
+def test_a_diverged_or_too_large_trial_is_pruned_so_that_tpe_learns_from_it(desk: Desk, error: Exception) -> None:
+    def train(task: FoldTask) -> float:
+        if task.fold == 1:
+            raise error
+        return 0.5
+
+    desk.executor.train, desk.first = train, ()
+    (trial,) = desk.go(1)
+    assert (trial.state, trial.user_attrs["reason"]) == (TrialState.PRUNED, str(error))
+    assert trial.intermediate_values == {0: 0.5}
+
+
+def test_optuna_learns_from_pruned_trials_and_not_from_failed_ones() -> None:
+    # The fact behind the test above, so that a later version of Optuna that changes it is noticed.
+    def regret(state: TrialState) -> float:
+        sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=10)
+        study = optuna.create_study(sampler=sampler)
+        tail = []
+        for number in range(60):
+            trial = study.ask()
+            x = trial.suggest_float("x", 0, 1)
+            if x > 0.3:
+                trial.report(100.0, step=0)
+                study.tell(trial, state=state)
+            else:
+                study.tell(trial, 1.0)
+            if number >= 30:
+                tail.append(x > 0.3)
+        return statistics.fmean(tail)
+
+    assert regret(TrialState.PRUNED) < regret(TrialState.FAIL)
+
+
+def test_a_pruned_trial_says_why_and_trains_no_further_fold(desk: Desk) -> None:
+    desk.pruner = KthBestPruner(folds=3, k=2, startup_trials=2)
+    desk.first = ()
+    desk.executor.train = lambda task: 0.5 if len(desk.executor.submitted) <= 6 else 5.0
+    trials = desk.go(3)
+    assert _states(trials) == ["COMPLETE", "COMPLETE", "PRUNED"]
+    assert "the 2nd best" in trials[2].user_attrs["reason"]
+    assert len(desk.executor.submitted) == 7
+
+
+def test_the_study_prunes_with_the_same_rule_as_the_driver(desk: Desk) -> None:
+    desk.pruner = KthBestPruner(folds=3, k=2)
+    assert desk.study().pruner is desk.pruner
+
+
+def test_a_process_that_died_fails_its_trial_and_not_the_search(desk: Desk) -> None:
+    def train(task: FoldTask) -> float:
+        if len(desk.executor.submitted) == 2:
+            raise ExecutorError("The training process was killed by SIGKILL.", hint="its last words are in a file")
+        return 0.5
+
+    desk.executor.train = train
+    trials = desk.go(3)
+    assert _states(trials) == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[0].user_attrs["reason"] == "The training process was killed by SIGKILL."
+    assert "its last words" in trials[0].user_attrs["error"]
+
+
+def test_three_equal_failures_in_a_row_stop_the_search_with_their_reason(desk: Desk) -> None:
+    def train(task: FoldTask) -> float:
+        raise PluginError("`toy` has no torch.nn.Linear")
+
+    desk.executor.train = train
+    with pytest.raises(StudyError, match=r"3 trials in a row failed for one reason: `toy` has no torch\.nn\.Linear"):
+        desk.go(50)
+    assert len(desk.executor.submitted) == 3
+
+
+def test_failures_for_different_reasons_do_not_stop_the_search(desk: Desk) -> None:
+    def train(task: FoldTask) -> float:
+        raise PluginError(f"reason {len(desk.executor.submitted)}")
+
+    desk.executor.train = train
+    assert _states(desk.go(5)) == ["FAIL"] * 5
+
+
+def test_a_success_between_failures_forgives_them(desk: Desk) -> None:
+    def train(task: FoldTask) -> float:
+        if len(desk.study().trials) % 3 == 0:
+            return 0.5
+        raise PluginError("sometimes")
+
+    desk.executor.train = train
+    assert _states(desk.go(7)) == ["FAIL", "FAIL", "COMPLETE"] * 2 + ["FAIL"]
+
+
+# ---- stops at any moment --------------------------------------------------------------------------------------------
+
+
+def _stop_at(desk: Desk, stop: int) -> Callable[[FoldTask], float]:
+    """A trainer that is stopped by Ctrl-C when its `stop`-th fold begins."""
+    train = desk.executor.train
+
+    def stopping(task: FoldTask) -> float:
+        if len(desk.executor.submitted) == stop:
+            raise KeyboardInterrupt
+        return float(train(task))
+
+    return stopping
+
+
+def _finished_folds(folder: Path) -> dict[str, float]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.glob("**/record.json")}
+
+
+SETTLED = tuple(
+    {"backbone": name, "head.shrinkage": value, "head.lr_multiplier": 1.0}
+    for name, value in [("small", 0.3), ("large", 0.3), ("small", 0.6)]
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[Desk]:
+    """Holds the desk of a search that nobody stopped, once a test has put it there."""
+    return []
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+def test_a_search_stopped_at_any_fold_goes_on_and_comes_to_the_same(
+    tmp_path: Path, desk: Desk, undisturbed: list[Desk], stop: int
+) -> None:
+    if not undisturbed:
+        undisturbed.append(type(desk)(tmp_path / "undisturbed", first=SETTLED))
+        undisturbed[0].go(3)
+    desk.first, train = SETTLED, desk.executor.train
+    desk.executor.train = _stop_at(desk, stop)
+    with pytest.raises(KeyboardInterrupt):
+        desk.go(3)
+    before = _finished_folds(tmp_path / "checkpoints")
+    assert len(before) == stop - 1
+    desk.executor.submitted.clear()
+    desk.executor.train = train
+    desk.go(3)
+    after = _finished_folds(tmp_path / "checkpoints")
+    assert set(after) == set(_finished_folds(undisturbed[0].folder / "checkpoints"))
+    assert {path: after[path] for path in before} == before, "a finished fold was trained again"
+    assert len(desk.executor.submitted) == 9 - len(before)
+    assert desk.study().best_value == undisturbed[0].study().best_value
+    assert counted_trials(desk.study()) == 3
+
+
+def test_a_search_stopped_at_every_second_fold_comes_to_an_end(desk: Desk) -> None:
+    desk.first, train, runs = SETTLED, desk.executor.train, 0
+    while counted_trials(desk.study()) < 3:
+        runs += 1
+        desk.executor.submitted.clear()
+        desk.executor.train = train
+        desk.executor.train = _stop_at(desk, 2)
+        with contextlib.suppress(KeyboardInterrupt):
+            desk.go(3)
+    assert runs <= 9  # one new fold a run, at least
+    assert _states([trial for trial in desk.study().trials if not trial.user_attrs[INTERRUPTED]]) == ["COMPLETE"] * 3
+
+
+def test_a_trial_that_a_killed_driver_left_running_is_closed_and_continued(desk: Desk) -> None:
+    job = desk.job()
+    job.study.enqueue_trial(SETTLED[1])
+    trial = job.study.ask()
+    trial.set_user_attr(INTERRUPTED, True)
+    recipe = suggest_recipe(trial, desk.space, {})
+    task = FoldTask(recipe, recipe.id(job.folds), 0, job.directory, job.cache)
+    desk.executor.submit(task).result()
+    desk.executor.submitted.clear()
+    desk.first = ()
+    trials = desk.go(1)
+    assert _states(trials) == ["FAIL", "COMPLETE"]
+    assert [task.fold for task in desk.executor.submitted] == [1, 2]
+    assert {task.recipe_id for task in desk.executor.submitted} == {task.recipe_id}
+    assert "an earlier run left unfinished" in desk.view.notes[0]
+
+
+def test_a_recipe_that_was_settled_beforehand_is_the_same_after_a_stop(desk: Desk) -> None:
+    settled = {"tuning": "full", "epochs": 7, "image_size": 96, "mixup": 0.0}
+    desk.first = ()
+    desk.study().enqueue_trial({"backbone": "small"}, user_attrs={OVERRIDES: settled})
+    train = desk.executor.train
+    desk.executor.train = _stop_at(desk, 2)
+    with pytest.raises(KeyboardInterrupt):
+        desk.go(1)
+    desk.executor.train = train
+    desk.go(1)
+    recipes = {task.recipe for task in desk.executor.submitted}
+    assert len(recipes) == 1
+    (recipe,) = recipes
+    assert (recipe.tuning, recipe.epochs, recipe.image_size, recipe.mixup) == ("full", 7, 96, 0.0)
+
+
+def test_two_trials_of_one_recipe_train_it_once(desk: Desk) -> None:
+    desk.first = ()
+    for _ in range(2):
+        desk.study().enqueue_trial(SETTLED[0])
+    first, second = desk.go(2)
+    assert len(desk.executor.submitted) == 3
+    assert first.value == second.value
+    assert ("fold ended", 1, 0, True) in desk.view.events
+
+
+# ---- damage ---------------------------------------------------------------------------------------------------------
+
+
+def _damage_oof(folder: Path) -> None:
+    data = bytearray((folder / "oof.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / "oof.npz").write_bytes(data)
+
+
+def _truncate_record(folder: Path) -> None:
+    (folder / "record.json").write_bytes((folder / "record.json").read_bytes()[:40])
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"), [(_damage_oof, "oof.npz"), (_truncate_record, "record.json")], ids=["flipped byte", "truncated"]
+)
+def test_a_damaged_fold_is_named_set_aside_and_trained_again(
+    desk: Desk, damage: Callable[[Path], None], name: str
+) -> None:
+    desk.executor.train, desk.first = _stop_at(desk, 3), ()
+    with pytest.raises(KeyboardInterrupt):
+        desk.go(1)
+    damaged = desk.executor.submitted[0].fold_directory
+    damage(damaged)
+    desk.executor.train = lambda task: 0.5
+    desk.executor.submitted.clear()
+    desk.go(1)
+    assert [task.fold for task in desk.executor.submitted] == [0, 2]
+    (note,) = [note for note in desk.view.notes if "trained again" in note]
+    assert name in note
+    assert (damaged.with_name("fold-0.damaged-1") / name).is_file()

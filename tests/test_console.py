@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from automl_car.console import Lines, describe_recipe, duration, logger, start_logging
+from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
+from automl_car.search.driver import Outcome
+
+HEAD = Recipe("lite0", tuning="head", image_size=224, learning_rate=5e-4, shrinkage=0.3, power=0.5)
+FULL = Recipe("lite0", augmentation="light", tuning="full", image_size=160, learning_rate=1.25e-3, epochs=12)
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lines]:
+    """Writes to a log that `caplog` sees."""
+    monkeypatch.setattr(logger, "propagate", True)
+    with caplog.at_level(logging.INFO, logger=logger.name):
+        yield Lines()
+
+
+@pytest.fixture
+def _log_is_closed() -> Iterator[None]:
+    yield
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers = []
+    logger.propagate = True
+
+
+def result(fold: int, log_loss: float) -> FoldResult:
+    return FoldResult("abc", fold, "finished", log_loss, log_loss, 1.0, (), 12.34)
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0 s"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.6, "1 h 00 min"),
+        (3900, "1 h 05 min"),
+        (100_000, "27 h 46 min"),
+    ],
+)
+def test_a_duration_is_told_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_head_is_described_by_what_matters_for_a_head() -> None:
+    assert describe_recipe(HEAD) == "lite0, 224 px, head, lr 0.0005, shrinkage 0.30, power 0.50"
+
+
+def test_fine_tuning_is_described_by_what_matters_for_fine_tuning() -> None:
+    assert describe_recipe(FULL) == "lite0, 160 px, full, lr 0.0013, light, 12 epochs"
+
+
+# ---- plain lines ----------------------------------------------------------------------------------------------------
+
+
+def test_a_search_is_told_line_by_line(lines: Lines, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    task = FoldTask(FULL, "abc", 0, tmp_path, tmp_path)
+    with lines:
+        lines.search_begins("main", 50, None, Machine("cpu", "a CPU", 2))
+        lines.note("12 photos are left out")
+        lines.trial_began(3, FULL)
+        lines.fold_began(3, 0)
+        lines.trained(task, Epoch(1, 12, 2.0, 1.5, 3.0))
+        lines.fold_ended(3, result(0, 0.7), stored=False)
+        lines.fold_ended(3, result(1, 0.8), stored=True)
+        lines.trial_ended(3, Outcome(TrialState.COMPLETE, 0.75))
+        lines.trial_ended(4, Outcome(TrialState.PRUNED, reason="it is worse"))
+        lines.trial_ended(5, Outcome(TrialState.FAIL, reason="a bug"))
+        lines.trial_ended(6, Outcome(TrialState.FAIL, reason="the time is up", interrupted=True))
+    assert caplog.messages == [
+        "study main: up to 50 trials on a CPU (2 cores)",
+        "12 photos are left out",
+        "trial 3: lite0, 160 px, full, lr 0.0013, light, 12 epochs",
+        "  fold 0 epoch 1 of 12: log loss 1.5000",
+        "  trial 3 fold 0: log loss 0.7000 (12.3 s)",
+        "  trial 3 fold 1: log loss 0.8000 (from the fold store)",
+        "trial 3 complete: log loss 0.7500",
+        "trial 4 pruned: it is worse",
+        "trial 5 failed: a bug",
+        "trial 6 not finished: the time is up",
+    ]
+
+
+def test_a_deadline_is_told_as_the_time_of_day(lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
+    from datetime import datetime
+
+    lines.search_begins("main", 5, datetime(2024, 5, 1, 13, 45, 10).timestamp(), Machine("cpu", "a CPU", 2))
+    assert caplog.messages == ["study main: up to 5 trials on a CPU (2 cores), until 13:45:10"]
+
+
+def test_the_epochs_of_a_head_are_too_short_to_tell(
+    lines: Lines, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    lines.trained(FoldTask(HEAD, "abc", 0, tmp_path, tmp_path), Epoch(1, 10, 2.0, 1.5, 0.1))
+    assert caplog.messages == []
+
+
+def test_progress_is_told_every_ten_seconds_and_at_the_end(
+    lines: Lines, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = iter([100.0, 101.0, 109.9, 110.1, 110.2])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    for done in (1, 2, 3, 4):
+        lines.progress("reading photos", done, 5)
+    lines.trained(FoldTask(HEAD, "abc", 0, tmp_path, tmp_path), Progress("reading photos", 5, 5))
+    assert caplog.messages == ["reading photos: 1 of 5", "reading photos: 4 of 5", "reading photos: 5 of 5"]
+
+
+# ---- the log file ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_log_is_closed")
+def test_the_log_goes_to_a_new_file_of_the_studys_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = start_logging(tmp_path / "logs", "차종", to_terminal=False)
+    Lines().note("12장의 사진")
+    assert path.parent == tmp_path / "logs"
+    assert path.name.endswith("-차종.log")
+    assert path.read_text(encoding="utf-8").endswith("INFO 12장의 사진\n")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("_log_is_closed")
+def test_without_a_terminal_picture_the_log_goes_to_stderr_as_well_and_never_to_stdout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start_logging(tmp_path, "main", to_terminal=True)
+    Lines().note("hello")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "hello\n")
+
+
+@pytest.mark.usefixtures("_log_is_closed")
+def test_a_second_search_of_one_process_does_not_write_to_the_log_of_the_first(tmp_path: Path) -> None:
+    first = start_logging(tmp_path, "first", to_terminal=False)
+    second = start_logging(tmp_path, "second", to_terminal=False)
+    Lines().note("hello")
+    assert first.read_text() == ""
+    assert "hello" in second.read_text()
