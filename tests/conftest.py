@@ -20,7 +20,7 @@ from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 
 CLASSES = ("coupe", "hatchback", "van")
-COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
+COLOURS = np.array([[160, 80, 80], [80, 160, 80], [80, 80, 160]])
 PHOTOS_PER_CLASS, TEST_PHOTOS = 12, 5
 
 TOY_PLUGIN = '''
@@ -66,12 +66,13 @@ def _no_installed_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_tiny_photos(root: Path) -> Path:
-    """Three classes of twelve JPEGs, 8 to 32 pixels a side, whose colour gives the class away; five test photos."""
+    """Three classes of twelve JPEGs, 8 to 32 pixels a side, whose colour hints at the class; five test photos."""
     random = np.random.default_rng(0)
 
     def photo(path: Path, label: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        blocks = np.clip(COLOURS[label] + random.normal(0, 60, (4, 4, 3)), 0, 255).astype(np.uint8)
+        paint = COLOURS[label] + random.normal(0, 25, 3)
+        blocks = np.clip(paint + random.normal(0, 40, (4, 4, 3)), 0, 255).astype(np.uint8)
         width, height = (int(side) for side in random.integers(8, 33, 2))
         Image.fromarray(blocks).resize((width, height)).save(path, quality=95)
 

@@ -40,28 +40,28 @@ from automl_car.workspace import Workspace
 SETTINGS = """
 data: {folds: 2}
 search: {study: main, trials: 4, tuning: both, backbones: [toy, toy_large], augmentations: [none]}
-training: {weights: random, epochs: 2, batch_size: 8}
+training: {weights: random, epochs: 2, batch_size: 8, head_multiplier: 1}
 plugins: {files: [toy_networks.py]}
 """
 
 
 @dataclass
 class RecordingView:
-    """Remembers notes; `at_fold_end` may stop the search."""
+    """Remembers notes; `at_fold` is called when a fold begins, and may stop the search."""
 
     notes: list[str] = field(default_factory=list)
     outcomes: list[TrialOutcome] = field(default_factory=list)
-    at_fold_end: Callable[[], None] = lambda: None
+    at_fold: Callable[[], None] = lambda: None
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
     def trial_began(self, number: int, recipe: Recipe) -> None: ...
 
-    def fold_began(self, number: int, fold: int) -> None: ...
+    def fold_began(self, number: int, fold: int) -> None:
+        self.at_fold()
 
-    def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
-        self.at_fold_end()
+    def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None: ...
 
     def trial_ended(self, number: int, outcome: TrialOutcome) -> None:
         self.outcomes.append(outcome)
@@ -158,7 +158,7 @@ def test_a_search_leaves_a_valid_submission(undisturbed: Searched) -> None:
 def test_a_submission_is_there_after_the_first_complete_trial(make_workspace: Callable[[], Workspace]) -> None:
     workspace, there = make_workspace(), []
     submission = workspace.reports("main") / "submission.csv"
-    _search(workspace, RecordingView(at_fold_end=lambda: there.append(submission.is_file())), search__trials=2)
+    _search(workspace, RecordingView(at_fold=lambda: there.append(submission.is_file())), search__trials=2)
     assert there == [False, False, True, True]
 
 
@@ -234,15 +234,15 @@ def test_without_a_study_there_is_no_ensemble(make_workspace: Callable[[], Works
 def test_a_search_stopped_before_a_trial_is_complete_still_gives_a_submission(
     make_workspace: Callable[[], Workspace], folds: int
 ) -> None:
-    workspace, finished = make_workspace(), []
+    workspace, begun = make_workspace(), []
 
     def stop() -> None:
-        finished.append(True)
-        if len(finished) == folds:
+        begun.append(True)
+        if len(begun) > folds:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _search(workspace, RecordingView(at_fold_end=stop), data__folds=4)
+        _search(workspace, RecordingView(at_fold=stop), data__folds=4)
     outcome = pipeline.ensemble(workspace, load_config(workspace.config_file), study="main", output=None, top_k=5)
     assert outcome.complete == 0
     assert outcome.submission is not None

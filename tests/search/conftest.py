@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -61,7 +60,9 @@ class FakeExecutor:
             return made_up
         result = FoldResult(task.recipe_id, task.fold, "finished", made_up, made_up, 1.0, (), 1.0)
         rows = FOLDS.validation_rows(task.fold)
-        write_fold(task, result, FoldLogits(rows, np.zeros((len(rows), 2), np.float32), np.zeros((0, 2), np.float32)), b"")
+        write_fold(
+            task, result, FoldLogits(rows, np.zeros((len(rows), 2), np.float32), np.zeros((0, 2), np.float32)), b""
+        )
         return result
 
     def measure(self, task: SpeedTask) -> Future[Speed]:
@@ -125,6 +126,7 @@ def small_space(**changes: Any) -> Space:
         "params": {"large": (Param.float("drop_path", 0.0, 0.2, default=0.1),), "light": (), "none": (), "small": ()},
         "fixed": {"epochs": 4, "batch_size": 16, "patience": 2, "seed": 0},
         "weights": {"large": "pretrained", "small": "pretrained"},
+        "weights_digests": {"large": "", "small": ""},
         "default_lr": {"large": 1e-3, "small": 5e-4},
     }
     return Space(**{**values, **changes})

@@ -26,7 +26,13 @@ from automl_car.training.fold import train_fold
 
 HEAD = Recipe("toy", tuning="head", image_size=16, epochs=3, weights="random", params=(("toy.width", 8),))
 FULL = replace(
-    HEAD, tuning="full", augmentation="light", batch_size=8, learning_rate=0.01, params=(("light.border", 0.1),)
+    HEAD,
+    tuning="full",
+    augmentation="light",
+    batch_size=8,
+    learning_rate=0.01,
+    head_multiplier=1.0,
+    params=(("light.border", 0.1),),
 )
 BOTH = pytest.mark.parametrize("recipe", [HEAD, FULL], ids=["head", "full"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ def test_the_loss_falls_where_there_is_something_to_learn() -> None:
 def test_every_epoch_is_shown_once_and_in_order() -> None:
     curve = run().curve
     assert [(epoch.number, epoch.total) for epoch in curve] == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert all(before.seconds < after.seconds for before, after in zip(curve, curve[1:], strict=False))
+    assert all(before.seconds < after.seconds for before, after in itertools.pairwise(curve))
 
 
 def _losses(recipe: Recipe) -> list[tuple[float, float]]:
@@ -179,9 +180,7 @@ def _distances(layer_decay: float) -> tuple[float, float]:
     before = copy.deepcopy(model.state_dict())
     recipe = replace(RECIPE, image_size=32, layer_decay=layer_decay, epochs=1, weight_decay=0.0, learning_rate=1e-3)
     after = run(recipe, model).model.state_dict()
-    return tuple(
-        float((after[name] - before[name]).abs().mean()) for name in ("conv_stem.weight", "conv_head.weight")
-    )  # type: ignore[return-value]
+    return tuple(float((after[name] - before[name]).abs().mean()) for name in ("conv_stem.weight", "conv_head.weight"))  # type: ignore[return-value]
 
 
 def test_layer_decay_slows_lower_layers_more_than_higher_ones() -> None:

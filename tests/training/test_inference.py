@@ -32,7 +32,9 @@ def pick(row: int) -> NDArray[np.uint8]:
     return np.random.default_rng(row).integers(0, 256, (20, 24, 3), dtype=np.uint8)
 
 
-def _predict(rows: list[int], *, flip: bool, batch_size: int = 3, model: nn.Module | None = None) -> NDArray[np.float32]:
+def _predict(
+    rows: list[int], *, flip: bool, batch_size: int = 3, model: nn.Module | None = None
+) -> NDArray[np.float32]:
     return predict_logits(
         model or LeftRedRightBlue(),
         pick,
