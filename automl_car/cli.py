@@ -35,16 +35,25 @@ app.add_typer(plugins_app, name="plugins")
 app.add_typer(studies_app, name="studies")
 
 WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", help="Folder with automl-car.yaml, data/, studies/ and checkpoints/.")
+    Path,
+    typer.Option("--workspace", metavar="DIR", help="Folder with automl-car.yaml, data/, studies/ and checkpoints/."),
 ]
 ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="Settings file. Default: automl-car.yaml of the workspace, if there.")
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings file. Default: automl-car.yaml of the workspace, if there."
+    ),
 ]
-PluginOption = Annotated[list[Path] | None, typer.Option("--plugin", help="One-file plugin to load; may be repeated.")]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="One-file plugin to load; may be repeated.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-StudyOption = Annotated[str | None, typer.Option("--study", help="Name of the study. Default: the latest one.")]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", metavar="NAME", help="Name of the study. Default: the latest one.")
+]
 StorageOption = Annotated[
-    str | None, typer.Option("--storage", help="SQLAlchemy URL of the studies. Default: studies/<study>.db.")
+    str | None,
+    typer.Option("--storage", metavar="URL", help="SQLAlchemy URL of the studies. Default: studies/<study>.db."),
 ]
 HERE = Path()
 
@@ -61,7 +70,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app()  # exits by itself, with 2 where the options are wrong and 130 after Ctrl-C
+        app(prog_name="automl-car")  # exits by itself, with 2 where the options are wrong and 130 after Ctrl-C
     except AutomlCarError as error:
         _complain(error)
         return 2
@@ -90,23 +99,33 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def search(
-    trials: Annotated[int | None, typer.Option(help="Trials of the study in all. Default: 50.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", help="Trials of the study in all. Default: 50.")] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Use generated photos of fictional cars.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Folder of the contest's files. Default: data.")] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study. Default: main.")] = None,
-    timeout: Annotated[str | None, typer.Option(help="Time limit such as 30m or 2h, submission included.")] = None,
-    backbone: Annotated[list[str] | None, typer.Option(help="Search this backbone; may be repeated.")] = None,
-    augmentation: Annotated[list[str] | None, typer.Option(help="Search this augmentation; may be repeated.")] = None,
-    tuning: Annotated[str | None, typer.Option(help="head, full, both or auto.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of fine-tuning. Default: 30.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per step. Default: 64.")] = None,
-    folds: Annotated[int | None, typer.Option(help="Folds of cross-validation. Default: 5.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Base learning rate in place of each backbone's own.")
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the contest's files. Default: data.")
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="pretrained, random, or a file.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of folds, training and sampler. Default: 0.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Members of the ensemble at most. Default: 5.")] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. Default: main.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Time limit such as 30m or 2h, submission included.")
+    ] = None,
+    backbone: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Search this backbone; may be repeated.")
+    ] = None,
+    augmentation: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Search this augmentation; may be repeated.")
+    ] = None,
+    tuning: Annotated[str | None, typer.Option(metavar="WORD", help="head, full, both or auto.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of fine-tuning. Default: 30.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images per step. Default: 64.")] = None,
+    folds: Annotated[int | None, typer.Option(metavar="N", help="Folds of cross-validation. Default: 5.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help="Base learning rate in place of each backbone's own.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(metavar="WHICH", help="pretrained, random, or a file.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed of folds, training and sampler. Default: 0.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members of the ensemble at most. Default: 5.")] = None,
     storage: StorageOption = None,
     plugin: PluginOption = None,
     workspace: WorkspaceOption = HERE,
@@ -151,8 +170,8 @@ def search(
 
 @app.command()
 def ensemble(
-    top_k: Annotated[int | None, typer.Option(help="Members at most. Default: 5.")] = None,
-    output: Annotated[Path, typer.Option(help="The submission.")] = Path("submission.csv"),
+    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")] = Path("submission.csv"),
     study: StudyOption = None,
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
@@ -260,10 +279,11 @@ def studies_show(
 @app.command()
 def dashboard(
     study: StudyOption = None,
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8080,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback show the study to anyone.")] = (
-        "127.0.0.1"
-    ),
+    port: Annotated[int, typer.Option(metavar="N", help="Port on this machine.")] = 8080,
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help="Address to listen on; others than loopback show the study to anyone."),
+    ] = ("127.0.0.1"),
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
 ) -> None:
