@@ -115,23 +115,22 @@ def toy_plugin(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def toy_sources(toy_plugin: Path) -> PluginSources:
-    return PluginSources(files=(toy_plugin,))
+@pytest.fixture(scope="session")
+def toy_catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """The bundled plugins and the toy one."""
+    path = tmp_path_factory.mktemp("plugin") / "toy_networks.py"
+    path.write_text(TOY_PLUGIN)
+    return load_catalog(PluginSources(files=(path,)))
 
 
-@pytest.fixture
-def toy_catalog(toy_sources: PluginSources) -> Catalog:
-    return load_catalog(toy_sources)
-
-
-@pytest.fixture
-def tiny_prepared(tiny_dataset: Path, tmp_path: Path) -> Prepared:
-    """The tiny photos decoded and split into three folds, in the study folder `study` with the cache `cache`."""
+@pytest.fixture(scope="session")
+def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """The tiny photos decoded and split into three folds; nothing writes to them."""
+    root = tmp_path_factory.mktemp("prepared")
     return prepare(
-        read_dataset(tiny_dataset),
-        cache_directory=tmp_path / "cache",
-        study_directory=tmp_path / "study",
+        read_dataset(write_tiny_photos(root / "data")),
+        cache_directory=root / "cache",
+        study_directory=root / "study",
         short_side=32,
         folds=3,
         seed=0,

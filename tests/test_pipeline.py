@@ -79,7 +79,7 @@ class Searched:
 
     workspace: Workspace
     outcome: pipeline.Outcome
-    view: RecordingView
+    submitted: tuple[bool, ...] = ()  # for each fold, whether there was a submission when it began
 
     @property
     def config(self) -> Config:
@@ -112,15 +112,17 @@ def make_workspace(
 @pytest.fixture(scope="module")
 def undisturbed(make_workspace: Callable[[], Workspace]) -> Searched:
     """A search that nobody stopped; tests only read it."""
-    workspace, view = make_workspace(), RecordingView()
-    return Searched(workspace, _search(workspace, view), view)
+    workspace, submitted = make_workspace(), []
+    submission = workspace.reports("main") / "submission.csv"
+    outcome = _search(workspace, RecordingView(at_fold=lambda: submitted.append(submission.is_file())))
+    return Searched(workspace, outcome, tuple(submitted))
 
 
 @pytest.fixture
 def searched(undisturbed: Searched, tmp_path: Path) -> Searched:
     """A copy of the undisturbed search, to be changed."""
     shutil.copytree(undisturbed.workspace.root, tmp_path / "copy")
-    return Searched(Workspace(tmp_path / "copy"), undisturbed.outcome, RecordingView())
+    return Searched(Workspace(tmp_path / "copy"), undisturbed.outcome)
 
 
 def _records(workspace: Workspace) -> dict[str, Path]:
@@ -155,11 +157,8 @@ def test_a_search_leaves_a_valid_submission(undisturbed: Searched) -> None:
     _check_submission(undisturbed.workspace, undisturbed.outcome.submission)
 
 
-def test_a_submission_is_there_after_the_first_complete_trial(make_workspace: Callable[[], Workspace]) -> None:
-    workspace, there = make_workspace(), []
-    submission = workspace.reports("main") / "submission.csv"
-    _search(workspace, RecordingView(at_fold=lambda: there.append(submission.is_file())), search__trials=2)
-    assert there == [False, False, True, True]
+def test_a_submission_is_there_after_the_first_complete_trial(undisturbed: Searched) -> None:
+    assert undisturbed.submitted == (False, False, True, True, True, True, True, True)
 
 
 def test_the_ensemble_is_written_down(undisturbed: Searched) -> None:
@@ -230,7 +229,7 @@ def test_without_a_study_there_is_no_ensemble(make_workspace: Callable[[], Works
         pipeline.ensemble(workspace, load_config(workspace.config_file), study="main", output=None, top_k=5)
 
 
-@pytest.mark.parametrize("folds", [1, 3])
+@pytest.mark.parametrize("folds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_search_stopped_before_a_trial_is_complete_still_gives_a_submission(
     make_workspace: Callable[[], Workspace], folds: int
 ) -> None:
@@ -254,7 +253,7 @@ def test_without_a_test_set_there_is_an_ensemble_and_no_submission(make_workspac
     for name in ("test.csv", "sample_submission.csv"):
         (workspace.root / "data" / name).unlink()
     shutil.rmtree(workspace.root / "data" / "test")
-    outcome = _search(workspace, search__trials=3, search__tuning="both")
+    outcome = _search(workspace, search__trials=1)
     assert outcome.submission is None
     assert outcome.ensemble is not None
 

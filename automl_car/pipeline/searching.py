@@ -27,6 +27,7 @@ from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.search import driver, finale, space
 from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.first import first_trials
 from automl_car.search.notes import note_study
 from automl_car.search.pruning import KthBestPruner
 from automl_car.search.study import open_study, storage_url
@@ -187,7 +188,7 @@ def _run(
     workspace: Workspace, config: Config, study_name: str, job: driver.Job, prepared: Prepared, view: View
 ) -> None:
     sizes = job.space.head_sizes if "head" in job.space.tunings else job.space.full_sizes
-    first = space.first_trials(job.space, {name: min(sizes[name]) for name in job.space.backbones})
+    first = first_trials(job.space, {name: min(sizes[name]) for name in job.space.backbones})
     dataset = prepared.dataset
     last = finale.Finale(
         config.search.trials, len(dataset.train_paths), len(dataset.test_paths), dataset.num_classes, job, view

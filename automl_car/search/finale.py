@@ -13,7 +13,7 @@ from dataclasses import replace
 from automl_car.errors import AutomlCarError
 from automl_car.records import Recipe, Speed, SpeedTask
 from automl_car.search.driver import Job, View
-from automl_car.search.space import default_params
+from automl_car.search.first import default_params
 from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
 
 HEADS_SHARE = 0.4  # of the time limit, after which heads have had their turn

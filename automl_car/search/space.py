@@ -26,18 +26,6 @@ Range = float | tuple[float, float]
 HEAD_LEARNING_RATE = 5e-4  # of AdamW in whitened coordinates; best of 1e-4 … 2e-3 on 60 classes of car photos
 HEAD_EPOCHS = 10
 HEAD_BATCH = 128
-# What a trial starts from where the settings leave a range open.
-DEFAULTS: Mapping[str, float] = {
-    "lr_multiplier": 1.0,
-    "weight_decay": 0.05,
-    "layer_decay": 0.9,
-    "label_smoothing": 0.0,
-    "mixup": 0.25,
-    "cutmix": 0.25,
-    "head.lr_multiplier": 1.0,
-    "head.shrinkage": 0.3,
-    "head.power": 0.5,
-}
 _LOGARITHMIC = frozenset({"lr_multiplier", "head.lr_multiplier", "weight_decay"})
 
 
@@ -269,45 +257,3 @@ class _Choice:
         if param.kind == "int":
             return self.trial.suggest_int(name, int(param.low), int(param.high), log=param.log)
         return self.trial.suggest_float(name, param.low, param.high, log=param.log)
-
-
-# ---- where a search begins ------------------------------------------------------------------------------------------
-
-
-def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
-    """Parameters of the trials that come first: every plugin at its defaults, the smallest images first.
-
-    Args:
-        sizes: image size by backbone, for the order.
-    """
-    order = sorted(space.backbones, key=lambda name: (sizes[name], name))
-    trials = []
-    if "head" in space.tunings:
-        trials += [default_params(space, "head", backbone) for backbone in order]
-    if "full" in space.tunings:
-        usual = "light" if "light" in space.augmentations else space.augmentations[0]
-        trials += [default_params(space, "full", backbone, usual) for backbone in order]
-        others = [name for name in space.augmentations if name != usual]
-        trials += [default_params(space, "full", order[0], augmentation) for augmentation in others]
-    return tuple(trials)
-
-
-def default_params(space: Space, tuning: Tuning, backbone: str, augmentation: str = "none") -> dict[str, Any]:
-    """Optuna parameters of the recipe that has every default."""
-    params: dict[str, Any] = {}
-    if len(space.tunings) > 1:
-        params["tuning"] = tuning
-    if len(space.backbones) > 1:
-        params["backbone"] = backbone
-    heads = tuning == "head"
-    for name, default in DEFAULTS.items():
-        value = space.ranges[name]
-        if name.startswith("head.") == heads and isinstance(value, tuple):
-            params[name] = min(max(default, value[0]), value[1])
-    if heads:
-        return params
-    if len(space.augmentations) > 1:
-        params["augmentation"] = augmentation
-    for plugin in (backbone, augmentation):
-        params |= {f"{plugin}.{param.name}": param.default for param in space.params.get(plugin, ())}
-    return params

@@ -13,7 +13,8 @@ import pytest
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.records import Recipe
-from automl_car.search.space import Space, default_params, first_trials, make_space, suggest_recipe, weights_of
+from automl_car.search.first import default_params, first_trials
+from automl_car.search.space import Space, make_space, suggest_recipe, weights_of
 
 BOTH = ("full", "head")
 
@@ -213,6 +214,16 @@ def test_the_first_trials_are_what_optuna_accepts_and_change_no_default(toy_cata
         trial = study.ask()
         suggest_recipe(trial, space, {})
         assert trial.params == params
+
+
+def test_the_recipe_of_the_first_contest_project_is_tried_once_on_an_efficientnet(bundled: Catalog) -> None:
+    space = _make(bundled, backbones=("efficientnet_lite0", "resnet50"))
+    last = first_trials(space, {"efficientnet_lite0": 224, "resnet50": 224})[-1]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(last)
+    recipe = suggest_recipe(study.ask(), space, {})
+    assert recipe.learning_rate == pytest.approx(1e-4)
+    assert (recipe.backbone, recipe.mixup, recipe.cutmix, recipe.layer_decay) == ("efficientnet_lite0", 0.0, 0.0, 1.0)
 
 
 def test_a_default_outside_a_narrowed_range_moves_to_its_end(toy_catalog: Catalog) -> None:

@@ -1,0 +1,84 @@
+"""Where a search begins: every plugin at its defaults, before the sampler has anything to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from automl_car.records import Tuning
+from automl_car.search.space import Range, Space
+
+# What a trial starts from where the settings leave a range open.
+DEFAULTS: Mapping[str, float] = {
+    "lr_multiplier": 1.0,
+    "weight_decay": 0.05,
+    "layer_decay": 0.9,
+    "label_smoothing": 0.0,
+    "mixup": 0.25,
+    "cutmix": 0.25,
+    "head.lr_multiplier": 1.0,
+    "head.shrinkage": 0.3,
+    "head.power": 0.5,
+}
+
+
+def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
+    """Parameters of the trials that come first: every plugin at its defaults, the smallest images first.
+
+    Args:
+        sizes: image size by backbone, for the order.
+    """
+    order = sorted(space.backbones, key=lambda name: (sizes[name], name))
+    trials = []
+    if "head" in space.tunings:
+        trials += [default_params(space, "head", backbone) for backbone in order]
+    if "full" in space.tunings:
+        usual = "light" if "light" in space.augmentations else space.augmentations[0]
+        trials += [default_params(space, "full", backbone, usual) for backbone in order]
+        others = [name for name in space.augmentations if name != usual]
+        trials += [default_params(space, "full", order[0], augmentation) for augmentation in others]
+        trials += [contest_params(space, name, usual) for name in order if name.startswith("efficientnet")][:1]
+    return tuple(trials)
+
+
+def contest_params(space: Space, backbone: str, augmentation: str) -> dict[str, Any]:
+    """What this project began with, in a car contest: EfficientNet, AdamW at 1e-4, no mixing, no layer decay.
+
+    Cosine, batch 64, 30 epochs and early stopping, the rest of it, are the defaults of the settings.
+    """
+    began_with = {
+        "lr_multiplier": 1e-4 / space.default_lr[backbone],
+        "layer_decay": 1.0,
+        "label_smoothing": 0.0,
+        "mixup": 0.0,
+        "cutmix": 0.0,
+    }
+    params = default_params(space, "full", backbone, augmentation)
+    return params | {name: _into(space.ranges[name], value) for name, value in began_with.items() if name in params}
+
+
+def default_params(space: Space, tuning: Tuning, backbone: str, augmentation: str = "none") -> dict[str, Any]:
+    """Optuna parameters of the recipe that has every default."""
+    params: dict[str, Any] = {}
+    if len(space.tunings) > 1:
+        params["tuning"] = tuning
+    if len(space.backbones) > 1:
+        params["backbone"] = backbone
+    heads = tuning == "head"
+    for name, default in DEFAULTS.items():
+        value = space.ranges[name]
+        if name.startswith("head.") == heads and isinstance(value, tuple):
+            params[name] = _into(value, default)
+    if heads:
+        return params
+    if len(space.augmentations) > 1:
+        params["augmentation"] = augmentation
+    for plugin in (backbone, augmentation):
+        params |= {f"{plugin}.{param.name}": param.default for param in space.params.get(plugin, ())}
+    return params
+
+
+def _into(values: Range, wanted: float) -> float:
+    """`wanted`, or the end of the range that is nearest to it."""
+    low, high = values if isinstance(values, tuple) else (values, values)
+    return min(max(wanted, low), high)
