@@ -18,8 +18,8 @@ from automl_car.catalog.records import Param, PluginSources
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.records import FoldResult, Folds, FoldTask, Machine, Recipe, Speed, SpeedTask
 from automl_car.search.driver import Job, Outcome, run_search
-from automl_car.search.pruning import KthBestPruner
 from automl_car.search.first import first_trials
+from automl_car.search.pruning import KthBestPruner
 from automl_car.search.space import HEAD_LEARNING_RATE, Space
 from automl_car.search.study import open_study, storage_url
 from automl_car.store import FoldLogits, write_fold
