@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +49,39 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
+
+
+ABANDONED_SECONDS = 600  # what is being written changes all the time; a folder that has not for so long was left
+
+
+@contextmanager
+def complete_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder to write into; it becomes `target` when the block ends well, and vanishes when it does not.
+
+    Where another process made `target` meanwhile, its folder stays: the name says what is in it. Folders that killed
+    processes left beside it are removed, as they would cost gigabytes for ever.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target.parent)
+    temporary = target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(directory: Path) -> None:
+    for folder in directory.glob("*.partial-*"):
+        newest = max((file.stat().st_mtime for file in [folder, *folder.iterdir()]), default=0.0)
+        if time.time() - newest > ABANDONED_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

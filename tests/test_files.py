@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from automl_car.files import save_array, write_atomically
+from automl_car.files import ABANDONED_SECONDS, complete_folder, save_array, write_atomically
 
 
 def test_text_is_written_as_utf8_with_its_line_ends(tmp_path: Path) -> None:
@@ -60,3 +61,42 @@ def test_a_saved_array_reads_back_equal(tmp_path: Path) -> None:
 def test_an_array_of_objects_is_refused_because_reading_it_would_unpickle(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pickle"):
         save_array(tmp_path / "a.npy", np.array([{}], dtype=object))
+
+
+def test_a_folder_has_its_name_only_when_all_of_it_is_written(tmp_path: Path) -> None:
+    with complete_folder(tmp_path / "cache") as folder:
+        (folder / "a").write_text("half")
+        assert not (tmp_path / "cache").exists()
+    assert (tmp_path / "cache" / "a").read_text() == "half"
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "a").write_text("half")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), complete_folder(tmp_path / "cache") as folder:
+        fail(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_faster_process_stays(tmp_path: Path) -> None:
+    with complete_folder(tmp_path / "cache") as folder:
+        (folder / "a").write_text("slow")
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "a").write_text("fast")
+    assert (tmp_path / "cache" / "a").read_text() == "fast"
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    for name, age in (("old", ABANDONED_SECONDS + 60), ("new", 0)):
+        folder = tmp_path / f"{name}.partial-1"
+        folder.mkdir()
+        (folder / "a").write_text("half")
+        moment = time.time() - age
+        for path in (folder / "a", folder):
+            os.utime(path, (moment, moment))
+    with complete_folder(tmp_path / "cache"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "new.partial-1"]

@@ -13,8 +13,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
-import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,13 +28,12 @@ from automl_car.data.facts import NO_FACT, FileFact, Problem, read_facts, write_
 from automl_car.data.images import decode_image, read_bytes
 from automl_car.data.ragged import ImageCache, RaggedWriter
 from automl_car.errors import DataError, StoreError
-from automl_car.files import sync_folder
+from automl_car.files import complete_folder
 from automl_car.records import fingerprint
 
 __all__ = ["ImageCache", "Problem", "build_cache"]
 
 _VERSION = 1  # raise it when decoding, reduction or hashes change
-_ABANDONED_SECONDS = 600  # a build writes all the time; one that has not for so long was killed
 _AHEAD = 4  # pictures per thread that may wait, decoded, to be written
 
 
@@ -65,28 +62,22 @@ def build_cache(
     Raises:
         DataError: the cache cannot be written, as on a full disk; nothing half-done is left.
     """
-    _remove_abandoned(directory)
     target = directory / _key(root, paths, short_side)
     try:
         return _open(target)
     except StoreError:  # missing or damaged: build it
         shutil.rmtree(target, ignore_errors=True)
-    temporary = directory / f"{target.name}.partial-{uuid.uuid4().hex[:8]}"
     try:
-        temporary.mkdir(parents=True)
-        with warnings.catch_warnings():
+        with complete_folder(target) as temporary, warnings.catch_warnings():
             # Pillow warns about damaged EXIF without naming the file; the picture itself is fine.
             warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
             decoded = _decode_all(root, paths, short_side, workers or _processors())
             _write(temporary, paths, decoded, progress or (lambda done, total: None))
-        _publish(temporary, target)
     except OSError as error:
         raise DataError(
             f"The image cache in {directory} cannot be written: {error.strerror or error}.",
             hint="Free space on that disk, put the cache on another one, or search smaller images.",
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return _open(target)
 
 
@@ -168,24 +159,6 @@ def _write(
     write_facts(directory, facts, problems)
 
 
-def _publish(temporary: Path, target: Path) -> None:
-    try:
-        temporary.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-        return  # another process was faster; its cache has the same key, so it holds the same pictures
-    sync_folder(target.parent)
-
-
 def _open(directory: Path) -> tuple[ImageCache, tuple[Problem, ...]]:
     _, problems = read_facts(directory)
     return ImageCache.open(directory), problems
-
-
-def _remove_abandoned(directory: Path) -> None:
-    """Remove what builds left that were killed; without this a kill would cost gigabytes for ever."""
-    for folder in directory.glob("*.partial-*"):
-        newest = max((file.stat().st_mtime for file in [folder, *folder.iterdir()]), default=0.0)
-        if time.time() - newest > _ABANDONED_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from automl_car.data.index import load_dataset
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.candidates import read_candidate, rows_of
 from automl_car.ensemble.submission import write_submission
-from automl_car.errors import StudyError
+from automl_car.errors import StoreError, StudyError
 from automl_car.files import write_atomically
 from automl_car.pipeline.outcome import Outcome, to_json
 from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray
@@ -41,7 +41,10 @@ def ensemble(workspace: Workspace, config: Config, *, study: str, output: Path |
         raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
     dataset = load_dataset(store / "dataset.json")
     folds = read_folds(store / "folds.csv", dataset, check_files=False)
-    candidates, rows = _candidates(loaded, store, dataset, folds)
+    try:
+        candidates, rows = _candidates(loaded, store, dataset, folds)
+    except StoreError as error:
+        raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
     built, submission = None, None
     if candidates:
         labels = np.asarray(dataset.labels, dtype=np.int64)[rows]

@@ -166,8 +166,6 @@ def _job(
             "classes": prepared.dataset.num_classes,
             "settings": config.model_dump(mode="json"),
         },
-        seed=config.search.seed,
-        startup_trials=config.search.startup_trials,
         pruner=pruner if pruning.enabled else optuna.pruners.NopPruner(),
     )
     return driver.Job(
@@ -179,6 +177,8 @@ def _job(
         directory=workspace.checkpoints(study_name),
         cache=workspace.cache,
         plugins=workspace.plugin_sources(config),
+        seed=config.search.seed,
+        startup_trials=config.search.startup_trials,
         deadline=pick_deadline(config, began),
         workers=config.training.workers,
     )

@@ -22,7 +22,14 @@ from automl_car.search.executor import Executor
 from automl_car.search.notes import note_trial
 from automl_car.search.pruning import FOLD_LOSSES, KthBestPruner
 from automl_car.search.space import Space, suggest_recipe
-from automl_car.search.study import INTERRUPTED, OVERRIDES, close_interrupted, counted_trials
+from automl_car.search.study import (
+    INTERRUPTED,
+    OVERRIDES,
+    close_interrupted,
+    complete_trials,
+    counted_trials,
+    make_sampler,
+)
 from automl_car.store import read_result, set_aside
 
 MAX_EQUAL_FAILURES = 3
@@ -65,6 +72,7 @@ class Job:
         directory: checkpoints/<study>, the fold store.
         cache: folder of the image and feature caches.
         deadline: Unix time after which nothing is trained, or None.
+        seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
     """
 
@@ -76,6 +84,8 @@ class Job:
     directory: Path
     cache: Path
     plugins: PluginSources
+    seed: int = 0
+    startup_trials: int = 10
     deadline: float | None = None
     workers: int | None = None
 
@@ -104,6 +114,7 @@ def run_search(
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
     for params in first:
         job.study.enqueue_trial(params, skip_if_exists=True)
+    _mend_complete_trials(job, view)
     failures: list[str] = []
     while counted_trials(job.study) < trials and not _time_is_up(job):
         before_trial()
@@ -118,6 +129,17 @@ def run_search(
             after_complete()
 
 
+def _mend_complete_trials(job: Job, view: View) -> None:
+    """Train again what is missing or damaged of complete trials: the ensemble needs every fold of theirs."""
+    for trial in complete_trials(job.study):
+        recipe = Recipe.from_json(trial.user_attrs["recipe"])
+        for fold in range(job.folds.count):
+            task = _task(job, recipe, trial.user_attrs["recipe_id"], fold)
+            if _stored(task, view) is None and not _time_is_up(job):
+                view.note(f"trial {trial.number} is complete, but lacks fold {fold}: it is trained again")
+                job.executor.submit(task).result()
+
+
 def _time_is_up(job: Job) -> bool:
     return job.deadline is not None and time.time() >= job.deadline
 
@@ -130,6 +152,7 @@ def _is_bug(outcome: Outcome) -> bool:
 
 
 def _run_trial(job: Job, view: View) -> Outcome:
+    job.study.sampler = make_sampler(job.seed, counted_trials(job.study), job.startup_trials)
     trial = job.study.ask()
     # Until the trial is told, it counts as interrupted: a killed driver cannot say so afterwards.
     trial.set_user_attr(INTERRUPTED, True)
@@ -168,34 +191,50 @@ def _train_folds(job: Job, trial: optuna.Trial, recipe: Recipe, results: dict[in
     for name, value in _attributes(recipe, recipe_id).items():
         trial.set_user_attr(name, value)
     for fold in range(job.folds.count):
-        task = FoldTask(
-            recipe, recipe_id, fold, job.directory, job.cache, job.plugins, deadline=job.deadline, workers=job.workers
-        )
-        result = _fold(job, task, trial.number, view)
+        result = _fold(job, _task(job, recipe, recipe_id, fold), trial.number, view)
         if result.status == "stopped":
             return Outcome(TrialState.FAIL, reason=f"fold {fold} was not trained: {result.reason}", interrupted=True)
         results[fold] = result
         _store_folds(trial, results)
         trial.report(_mean(results), step=len(results) - 1)
-        reason = job.pruner.explain(job.study, _frozen(job.study, trial)) if job.pruner else None
+        reason = _why_prune(job, trial)
         if reason:
             return Outcome(TrialState.PRUNED, reason=reason)
     return Outcome(TrialState.COMPLETE, log_loss=_mean(results))
 
 
+def _why_prune(job: Job, trial: optuna.Trial) -> str | None:
+    # A recipe that was settled beforehand is there for its different mistakes, not for its rank. On 60 classes of car
+    # photos a fine-tuning of log loss 0.90 took a pool of heads of 0.63 from 0.455 to 0.394 on the same fold.
+    if job.pruner is None or trial.user_attrs.get(OVERRIDES):
+        return None
+    return job.pruner.explain(job.study, _frozen(job.study, trial))
+
+
 def _fold(job: Job, task: FoldTask, number: int, view: View) -> FoldResult:
     """The fold's result from the store, or from the executor."""
-    try:
-        stored = read_result(task.fold_directory)
-    except StoreError as error:
-        aside = set_aside(task.fold_directory)
-        view.note(f"{error.message} The fold is trained again; what is left of it went to `{aside.name}`.")
-        stored = None
+    stored = _stored(task, view)
     if stored is None:
         view.fold_began(number, task.fold)
     result = stored or job.executor.submit(task).result()
     view.fold_ended(number, result, stored=stored is not None)
     return result
+
+
+def _task(job: Job, recipe: Recipe, recipe_id: str, fold: int) -> FoldTask:
+    return FoldTask(
+        recipe, recipe_id, fold, job.directory, job.cache, job.plugins, deadline=job.deadline, workers=job.workers
+    )
+
+
+def _stored(task: FoldTask, view: View) -> FoldResult | None:
+    """The finished fold, or None; a damaged one is set aside."""
+    try:
+        return read_result(task.fold_directory)
+    except StoreError as error:
+        aside = set_aside(task.fold_directory)
+        view.note(f"{error.message} The fold is trained again; what is left of it went to `{aside.name}`.")
+        return None
 
 
 def _attributes(recipe: Recipe, recipe_id: str) -> Mapping[str, Any]:

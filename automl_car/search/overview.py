@@ -65,8 +65,14 @@ def list_studies(folder: Path, storage: str | None) -> tuple[StudyRow, ...]:
     if storage:
         names = optuna.study.get_all_study_names(connect(storage))
     else:
-        names = [path.stem for path in sorted(folder.glob("*.db"))]
+        # Somebody else's database may lie in the folder: what counts is a study in a file of its name.
+        files = sorted(folder.glob("*.db"))
+        names = [path.stem for path in files if path.stem in optuna.study.get_all_study_names(connect(_url(path)))]
     return tuple(_row(load_study(name, storage_url(folder, name, storage))) for name in names)
+
+
+def _url(path: Path) -> str:
+    return storage_url(path.parent, path.stem, None)
 
 
 def latest_study(folder: Path, storage: str | None = None) -> str:

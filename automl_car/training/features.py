@@ -7,8 +7,6 @@ View 0 is the photo, view 1 its mirror image.
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,7 @@ from torch import Tensor, nn
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError
-from automl_car.files import save_array, sync_folder
+from automl_car.files import complete_folder, save_array
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.device import autocast
 from automl_car.training.model import build_model, feature_extractor
@@ -96,24 +94,10 @@ def _write_features(
             progress(done, train + test)
         return np.concatenate(parts, axis=1) if parts else np.zeros((2, 0, 1), np.float16)
 
-    temporary = directory.with_name(f"{directory.name}.partial-{uuid.uuid4().hex[:8]}")
-    temporary.mkdir(parents=True)
-    try:
-        save_array(temporary / "train.npy", run(prepared.train_image, train))
-        save_array(temporary / "test.npy", run(prepared.test_image, test))
-        _publish(temporary, directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _publish(temporary: Path, directory: Path) -> None:
-    try:
-        temporary.rename(directory)
-    except OSError:
-        if not directory.is_dir():
-            raise
-        return  # another process was faster; its features have the same key, so they are the same
-    sync_folder(directory.parent)
+    arrays = {"train.npy": run(prepared.train_image, train), "test.npy": run(prepared.test_image, test)}
+    with complete_folder(directory) as temporary:
+        for name, array in arrays.items():
+            save_array(temporary / name, array)
 
 
 def _views(model: nn.Module, images: Tensor, device: torch.device) -> Iterator[Tensor]:

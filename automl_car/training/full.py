@@ -182,7 +182,7 @@ def _train_epoch(run: _Run, loader: DataLoader[Any], epoch: int, *, first_step: 
             run.mean_model.update(run.model)
         total += loss.item()
         if not math.isfinite(total):
-            raise DivergedError(f"The training loss was {loss.item()} in epoch {epoch}, step {step}.")
+            raise DivergedError(f"The training loss was {loss.item()} in epoch {epoch}, step {step + 1}.")
     return total / len(loader)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
@@ -22,15 +23,47 @@ def make_optimizer(
     Args:
         warm: whether the last layer starts fitted; a random one learns `head_multiplier` times faster.
     """
-    groups = param_groups_layer_decay(model, recipe.weight_decay, layer_decay=recipe.layer_decay)
     head = {id(parameter) for parameter in classifier(model, num_classes).parameters()}
-    rates = []
-    for group in groups:
-        in_head = any(id(parameter) in head for parameter in group["params"])
-        faster = recipe.head_multiplier if in_head and not warm else 1.0
-        rates.append(recipe.learning_rate * group.pop("lr_scale", 1.0) * faster)
-        group.pop("param_names", None)
+    faster = 1.0 if warm else recipe.head_multiplier
+    groups, rates = [], []
+    for group in _layer_groups(model, recipe):
+        scale = recipe.learning_rate * group["lr_scale"]
+        for chosen, rate in (
+            ([parameter for parameter in group["params"] if id(parameter) not in head], scale),
+            ([parameter for parameter in group["params"] if id(parameter) in head], recipe.learning_rate * faster),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "weight_decay": group["weight_decay"]})
+                rates.append(rate)
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type == "cuda"), rates
+
+
+def _layer_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters by layer, each group with its "lr_scale" and "weight_decay"; biases and norms do not decay.
+
+    timm's networks say which layer a parameter belongs to. Of others, the submodules that hold parameters are the
+    layers, in their order.
+    """
+    if hasattr(model, "group_matcher"):
+        groups: list[dict[str, Any]] = param_groups_layer_decay(
+            model, recipe.weight_decay, layer_decay=recipe.layer_decay
+        )
+        return groups
+    seen: set[int] = set()  # parameters that two layers share belong to the first
+    layers: list[list[nn.Parameter]] = []
+    for module in model.modules():
+        own = [p for p in module.parameters(recurse=False) if p.requires_grad and id(p) not in seen]
+        seen.update(id(parameter) for parameter in own)
+        layers += [own] if own else []
+    return [
+        {
+            "params": [parameter for parameter in layer if (parameter.ndim > 1) == decays],
+            "lr_scale": recipe.layer_decay ** (len(layers) - 1 - depth),
+            "weight_decay": recipe.weight_decay if decays else 0.0,
+        }
+        for depth, layer in enumerate(layers)
+        for decays in (True, False)
+    ]
 
 
 def schedule(progress: float, warmup: float) -> float:

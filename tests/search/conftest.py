@@ -151,8 +151,6 @@ class Desk:
             "main",
             storage_url(self.folder / "studies", "main", None),
             {"space": self.space.to_json(), "folds": FOLDS.fingerprint, "classes": 2, "settings": {}},
-            seed=self.seed,
-            startup_trials=3,
             pruner=self.pruner or optuna.pruners.NopPruner(),
         )
 
@@ -166,6 +164,8 @@ class Desk:
             directory=self.folder / "checkpoints" / "main",
             cache=self.folder / "cache",
             plugins=PluginSources(),
+            seed=self.seed,
+            startup_trials=3,
             deadline=self.deadline,
         )
 

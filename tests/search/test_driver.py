@@ -6,6 +6,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,16 @@ def test_a_pruned_trial_says_why_and_trains_no_further_fold(desk: Desk) -> None:
     assert _states(trials) == ["COMPLETE", "COMPLETE", "PRUNED"]
     assert "the 2nd best" in trials[2].user_attrs["reason"]
     assert len(desk.executor.submitted) == 7
+
+
+def test_a_recipe_that_was_settled_beforehand_is_not_pruned(desk: Desk) -> None:
+    desk.pruner = KthBestPruner(folds=3, k=2, startup_trials=2)
+    desk.first = ()
+    desk.executor.train = lambda task: 5.0 if task.recipe.tuning == "full" else 0.5
+    desk.space = replace(desk.space, tunings=("head",))
+    desk.go(2)
+    desk.study().enqueue_trial({}, user_attrs={OVERRIDES: {"tuning": "full", "epochs": 7}})
+    assert _states(desk.go(3)) == ["COMPLETE", "COMPLETE", "COMPLETE"]
 
 
 def test_the_study_prunes_with_the_same_rule_as_the_driver(desk: Desk) -> None:
@@ -382,3 +393,21 @@ def test_a_damaged_fold_is_named_set_aside_and_trained_again(
     (note,) = [note for note in desk.view.notes if "trained again" in note]
     assert name in note
     assert (damaged.with_name("fold-0.damaged-1") / name).is_file()
+
+
+def test_a_damaged_fold_of_a_complete_trial_is_trained_again_at_the_next_start(desk: Desk) -> None:
+    desk.first = ()
+    desk.go(1)
+    damaged = desk.executor.submitted[1].fold_directory
+    _damage_oof(damaged)
+    desk.executor.submitted.clear()
+    desk.go(1)
+    assert [task.fold_directory for task in desk.executor.submitted] == [damaged]
+
+
+def test_a_search_that_is_stopped_between_trials_chooses_as_one_that_is_not(desk: Desk, tmp_path: Path) -> None:
+    desk.first = ()
+    for trials in range(1, 9):
+        stopped = desk.go(trials)
+    other = replace(desk, folder=tmp_path / "other")
+    assert [trial.params for trial in other.go(8)] == [trial.params for trial in stopped]

@@ -19,6 +19,7 @@ from automl_car.search.study import (
     complete_trials,
     counted_trials,
     load_study,
+    make_sampler,
     open_study,
     storage_url,
 )
@@ -28,14 +29,11 @@ IDENTITY = {"space": SPACE, "folds": "abc", "classes": 3, "settings": {"search":
 
 
 def _open(folder: Path, *, seed: int = 0, **identity: Any) -> optuna.Study:
-    return open_study(
-        "main",
-        storage_url(folder, "main", None),
-        {**IDENTITY, **identity},
-        seed=seed,
-        startup_trials=3,
-        pruner=optuna.pruners.NopPruner(),
+    study = open_study(
+        "main", storage_url(folder, "main", None), {**IDENTITY, **identity}, pruner=optuna.pruners.NopPruner()
     )
+    study.sampler = make_sampler(seed, len(study.get_trials()), 3)
+    return study
 
 
 def _suggest(study: optuna.Study) -> float:

@@ -157,7 +157,8 @@ def test_what_progress_raises_ends_the_computation_and_leaves_nothing(tiny_prepa
 
     with pytest.raises(TimeoutError):
         _compute(tiny_prepared, tmp_path, progress=stop)
-    assert list((tmp_path / "features").iterdir()) == []
+    assert list(tmp_path.rglob("*.npy")) == []
+    assert not list(tmp_path.rglob("*.partial-*"))
 
 
 def test_what_a_killed_process_left_behind_hinders_nobody(tiny_prepared: Prepared, tmp_path: Path) -> None:

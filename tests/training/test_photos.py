@@ -54,6 +54,7 @@ def test_two_loader_processes_make_the_same_pictures_as_none(without_workers: li
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
 def test_four_loader_processes_make_the_same_pictures_as_none(without_workers: list[object]) -> None:
     assert _epochs(4, seed=5) == without_workers
 
