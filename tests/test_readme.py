@@ -1,0 +1,32 @@
+"""What the README shows must work as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from automl_car.contract import check_plugin_file
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PLUGINS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_readme_shows_a_backbone_and_an_augmentation() -> None:
+    assert [("register_backbones" in text, "register_augmentations" in text) for text in PLUGINS] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.parametrize("text", PLUGINS, ids=["backbone", "augmentation"])
+def test_each_plugin_of_the_readme_keeps_the_contract(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "shown.py"
+    path.write_text(text, encoding="utf-8")
+    assert len(check_plugin_file(path)) == 1
+
+
+def test_the_test_command_is_where_ci_looks_for_it() -> None:
+    (command,) = re.findall(r"<!-- test command -->\n```sh\n(.*?)\n```", README)
+    assert command == 'pip install -e ".[dev]" && pytest'
