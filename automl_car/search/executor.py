@@ -84,7 +84,8 @@ class LocalExecutor:
 
         context = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
         self._connection, theirs = context.Pipe()
-        self._child = context.Process(target=serve, args=(theirs, str(self._log)), daemon=True)
+        # Not a daemon: those may have no children, and loader processes are its children.
+        self._child = context.Process(target=serve, args=(theirs, str(self._log)))
         self._child.start()
         theirs.close()
         self._machine = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import resource
 import sys
 
 import torch
@@ -51,9 +50,13 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of the GPU since `reset_peak_memory`, or of the process since it began."""
+    """Peak memory of the GPU since `reset_peak_memory`, or of the process since it began; 0 where it is unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0  # Windows keeps no such number
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

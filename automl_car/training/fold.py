@@ -137,6 +137,8 @@ def _train_head(
     backbone = catalog.backbone(recipe.backbone)
     features = _features(backbone, task, prepared, device, clock, report)
     clock = clock.start()  # the time that features took says nothing about that of the head
+    if device.type == "mps":
+        device = torch.device("cpu")  # the discriminant is solved in float64, which Apple's GPUs do not have
     views = 2 if recipe.flip else 1
     began = time.monotonic()
 

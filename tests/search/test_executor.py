@@ -114,6 +114,13 @@ def test_a_fold_is_trained_in_the_process_and_stored(shop: Shop, recipe: Recipe)
     assert read_result(task.fold_directory) == result
 
 
+def test_the_process_may_have_loader_processes_and_the_fold_is_the_same(shop: Shop) -> None:
+    recipe = replace(FULL, seed=3)
+    alone = shop.executor.submit(shop.task(recipe, workers=0)).result(timeout=120)
+    shared = shop.executor.submit(shop.task(recipe, workers=2)).result(timeout=120)
+    assert [epoch.log_loss for epoch in shared.curve] == [epoch.log_loss for epoch in alone.curve]
+
+
 def test_each_epoch_reaches_the_watcher_with_its_task(shop: Shop) -> None:
     task = shop.task(FULL, fold=1)
     result = shop.executor.submit(task).result(timeout=120)
