@@ -35,8 +35,8 @@ def keep_freed_memory() -> bool:
     """Let the allocator of glibc keep what it frees; returns whether there is one to tell.
 
     By default it gives every large block back to the kernel and asks for it again at the next layer, and the kernel
-    then fills each page with zeros. On 2 cores that took two thirds of the time: EfficientNet-Lite0 went from 18.5
-    to 6.7 ms an image at 224 px forward, and from 43 to 14 ms at 160 px forward and backward.
+    then fills each page with zeros. Without that, training EfficientNet-Lite0 at 160 px was 2.1 times faster on 2
+    cores (benchmarks/allocator.py).
     """
     if platform.libc_ver()[0] != "glibc":
         return False
