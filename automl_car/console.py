@@ -80,7 +80,7 @@ class Lines:
         if outcome.log_loss is not None:
             logger.info("trial %d complete: log loss %.4f", number, outcome.log_loss)
         else:
-            word = "not finished" if outcome.interrupted else outcome.state.name.lower().replace("fail", "failed")
+            word = "not finished" if outcome.interrupted else outcome.word
             logger.info("trial %d %s: %s", number, word, outcome.reason)
 
     def __enter__(self) -> Lines:

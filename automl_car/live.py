@@ -15,6 +15,7 @@ from rich.text import Text
 
 from automl_car.console import Lines, describe_recipe, duration
 from automl_car.records import Progress
+from automl_car.report.tables import STATE_STYLES
 
 if TYPE_CHECKING:
     from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
@@ -114,7 +115,7 @@ class LiveView:
 
     def trial_ended(self, number: int, outcome: Outcome) -> None:
         self._lines.trial_ended(number, outcome)
-        kind = "stopped" if outcome.interrupted else outcome.state.name.lower().replace("fail", "failed")
+        kind = outcome.word
         self._change_last(state=kind, log_loss=outcome.log_loss, reason=outcome.reason)
         row = self._state.trials[-1]
         if kind in ("complete", "pruned", "failed"):
@@ -178,12 +179,11 @@ def _table(state: State) -> Table:
     table.add_column("folds", ratio=2, no_wrap=True)
     table.add_column("log loss", justify="right", width=8)
     table.add_column("", ratio=2, no_wrap=True)
-    styles = {"complete": "green", "pruned": "yellow", "failed": "red", "stopped": "red", "running": "cyan"}
     for row in state.trials:
         folds = " ".join(f"{loss:.3f}" for loss in row.folds)
         loss = f"{row.log_loss:.4f}" if row.log_loss is not None else ""
         words = row.state if row.state in ("complete", "running") else f"{row.state}: {row.reason}"
-        table.add_row(str(row.number), row.recipe, folds, loss, Text(words, style=styles[row.state]))
+        table.add_row(str(row.number), row.recipe, folds, loss, Text(words, style=STATE_STYLES[row.state]))
     return table
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from automl_car.records import Ensemble
     from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
 
-STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "stopped": "red", "running": "cyan"}
+# The colour of each word for how a trial ended, in the live picture and in tables.
+STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "stopped": "red", "running": "cyan"}
 
 
 def _console() -> Console:
@@ -136,7 +137,7 @@ def print_study(study: ShownStudy) -> None:
     if reasons:
         console.print()
         for trial in reasons:
-            line = Text(f"trial {trial.number} {trial.state}: {trial.reason}", style=STYLES[trial.state])
+            line = Text(f"trial {trial.number} {trial.state}: {trial.reason}", style=STATE_STYLES[trial.state])
             console.print(line, soft_wrap=True)
 
 
@@ -144,7 +145,7 @@ def _trial_cells(trial: ShownTrial) -> tuple[str | Text, ...]:
     return (
         str(trial.number),
         _number(trial.log_loss),
-        Text(trial.state, style=STYLES.get(trial.state, "")),
+        Text(trial.state, style=STATE_STYLES.get(trial.state, "")),
         trial.backbone,
         trial.tuning,
         str(trial.image_size),

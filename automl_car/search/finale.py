@@ -19,7 +19,7 @@ from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
 HEADS_SHARE = 0.4  # of the time limit, after which heads have had their turn
 MIN_EPOCHS, MAX_EPOCHS = 5, 20
 MIN_SIDE, STEP = 96, 32
-PLANNED = 0.85  # of the time left: measured speeds are optimistic, and augmentation comes on top
+PLANNED = 0.85  # of the time left; augmentation and the discriminant come on top of the measured speed
 # What fits a short schedule: no mixing, which needs long ones, and no early stop, as the cosine ends at 0.
 SHORT_SCHEDULE = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.05, "patience": 0}
 

@@ -11,14 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import StudyError
 from automl_car.search.pruning import fold_losses
-from automl_car.search.study import INTERRUPTED, connect, load_study, storage_url
-
-_WORDS = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
+from automl_car.search.study import INTERRUPTED, connect, load_study, state_word, storage_url
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:
         StudyError: there is none of that name.
     """
     study = load_study(name, storage_url(folder, name, storage))
-    ended = [_shown(trial) for trial in study.get_trials(deepcopy=False) if trial.state in _WORDS]
+    ended = [_shown(trial) for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
     complete = sorted((trial for trial in ended if trial.log_loss is not None), key=_by_log_loss)
     others = [trial for trial in ended if trial.log_loss is None]
     return ShownStudy(name, study.user_attrs.get("settings", {}), (*complete, *others))
@@ -159,6 +152,4 @@ def _shown(trial: FrozenTrial) -> ShownTrial:
 
 
 def _word(trial: FrozenTrial) -> str:
-    if trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED):
-        return "stopped"
-    return _WORDS.get(trial.state, "waiting")
+    return state_word(trial.state, interrupted=bool(trial.user_attrs.get(INTERRUPTED)))

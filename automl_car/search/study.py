@@ -59,6 +59,24 @@ def open_study(
     return study
 
 
+_WORDS = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def state_word(state: TrialState, *, interrupted: bool) -> str:
+    """What a trial's state is called everywhere: on the screen, in tables, in JSON and in notes.
+
+    Args:
+        interrupted: whether a stop cut the trial off, which Optuna can only call a failure.
+    """
+    return "stopped" if state == TrialState.FAIL and interrupted else _WORDS[state]
+
+
 def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> optuna.samplers.TPESampler:
     """The sampler of the trial that comes after `ended_trials` others.
 
