@@ -1,0 +1,38 @@
+"""Ends a stage of work when the deadline has passed, or as soon as it is clear that it will."""
+
+from __future__ import annotations
+
+import time
+
+
+class OutOfTimeError(Exception):
+    """The deadline passed, or will pass before the work is done. Never leaves `training`."""
+
+
+class Clock:
+    """Watches one stage of work, which begins when the clock is made.
+
+    Args:
+        deadline: Unix time at which the work has to be done, or None.
+    """
+
+    def __init__(self, deadline: float | None) -> None:
+        self.deadline = deadline
+        self.began = time.time()
+
+    def start(self) -> Clock:
+        """A clock of the same deadline whose work begins now."""
+        return Clock(self.deadline)
+
+    def check(self, done: float) -> None:
+        """Raise OutOfTimeError when the share `done` of the work cannot become 1 before the deadline."""
+        if self.deadline is None:
+            return
+        now = time.time()
+        left, spent = self.deadline - now, now - self.began
+        if left <= 0:
+            raise OutOfTimeError("the time is up")
+        # A tenth of margin, and only after 20 s: the first steps of a run are slower than the rest.
+        needed = spent / done - spent if done > 0 else 0.0
+        if spent > 20 and needed > 1.1 * left:
+            raise OutOfTimeError(f"it needs about {needed:.0f} s more, and {left:.0f} s are left")

@@ -1,0 +1,92 @@
+"""What the two ways of tuning work with, and what both of them leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from automl_car.catalog.manager import Catalog
+from automl_car.catalog.records import Backbone
+from automl_car.data.prepare import Prepared
+from automl_car.records import Epoch, FoldTask, IntArray, Progress
+from automl_car.training.clock import Clock
+from automl_car.training.features import Features, frozen_features
+
+Report = Callable[[Epoch | Progress], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One fold to train, and everything that is needed for it.
+
+    Attributes:
+        task: what to train.
+        catalog: where the backbone and the augmentation are looked up.
+        prepared: photos, labels and folds.
+        device: to train on.
+        clock: of the whole fold.
+        report: called with each epoch, and with the progress of computing features.
+    """
+
+    task: FoldTask
+    catalog: Catalog
+    prepared: Prepared
+    device: torch.device
+    clock: Clock
+    report: Report
+
+    @property
+    def backbone(self) -> Backbone:
+        """The recipe's."""
+        return self.catalog.backbone(self.task.recipe.backbone)
+
+    @property
+    def training(self) -> IntArray:
+        """Rows to train on, ascending."""
+        return self.prepared.folds.training_rows(self.task.fold)
+
+    @property
+    def validation(self) -> IntArray:
+        """Rows to judge by, ascending."""
+        return self.prepared.folds.validation_rows(self.task.fold)
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+        return self.prepared.dataset.num_classes
+
+    def features(self) -> Features:
+        """Features of all photos from the frozen backbone, computed if they are not in the cache."""
+        clock, size = self.clock.start(), self.task.recipe.image_size
+
+        def progress(done: int, total: int) -> None:
+            clock.check(done / total)
+            self.report(Progress(f"features of {self.backbone.name} at {size} px", done, total))
+
+        return frozen_features(self.backbone, self.task.recipe, self.prepared, self.task.cache, self.device, progress)
+
+    def no_logits(self) -> NDArray[np.float32]:
+        """(0, C): what a test set without photos gets."""
+        return np.zeros((0, self.num_classes), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What either kind of tuning leaves.
+
+    Attributes:
+        validation: float32 (n, C): logits of the validation rows.
+        test: float32 (T, C): logits of the test rows.
+        model: weights by name.
+        images_per_second: of training; 0 for heads.
+    """
+
+    validation: NDArray[np.float32]
+    test: NDArray[np.float32]
+    model: dict[str, Tensor]
+    images_per_second: float
