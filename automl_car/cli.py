@@ -19,7 +19,7 @@ from automl_car.errors import AutomlCarError
 
 if TYPE_CHECKING:
     from automl_car.config import Config
-    from automl_car.pipeline import Outcome
+    from automl_car.pipeline import Outcome, Plan
     from automl_car.workspace import Workspace
 
 app = typer.Typer(
@@ -126,6 +126,9 @@ def search(
         int | None, typer.Option(metavar="N", help="Seed of folds, training and sampler. Default: 0.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(metavar="N", help="Members of the ensemble at most. Default: 5.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Measure for a minute what the search will cost, and stop.")
+    ] = False,
     storage: StorageOption = None,
     plugin: PluginOption = None,
     workspace: WorkspaceOption = HERE,
@@ -161,8 +164,14 @@ def search(
     place = _workspace(workspace)
     terminal = sys.stderr.isatty() and not as_json and os.environ.get("TERM") != "dumb"
     log = start_logging(place.logs, settings.search.study or "search", to_terminal=not terminal)
+    worker_log = log.with_suffix(".worker.log")
+    if plan:
+        with _view(terminal) as view:
+            planned = pipeline.plan(place, settings, sample=sample, view=view, log=worker_log)
+        _print_plan(planned, as_json=as_json)
+        return
     with _view(terminal) as view:
-        outcome = pipeline.search(place, settings, sample=sample, view=view, log=log.with_suffix(".worker.log"))
+        outcome = pipeline.search(place, settings, sample=sample, view=view, log=worker_log)
     _print_outcome(outcome, as_json=as_json)
     if outcome.complete:
         _hint("`automl-car ensemble --top-k 5` builds another ensemble, `automl-car dashboard` shows the trials")
@@ -377,6 +386,15 @@ def _print_outcome(outcome: Outcome, *, as_json: bool) -> None:
         _print_json(tables.outcome_json(outcome))
     else:
         tables.print_outcome(outcome)
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    from automl_car.report.plan import plan_json, print_plan
+
+    if as_json:
+        _print_json(plan_json(plan))
+    else:
+        print_plan(plan)
 
 
 def _print_json(value: Any) -> None:

@@ -24,6 +24,7 @@ from automl_car.config_values import (
     ShareRange,
     Sides,
     StudyName,
+    ViewCounts,
     Weights,
     Whole,
 )
@@ -117,6 +118,14 @@ class SpaceConfig(_Section):
     cutmix: ShareRange = Field((0.0, 0.5), description="probability of mixing a batch by cutmix")
     shrinkage: ShareRange = Field((0.05, 0.8), description="of the covariance of frozen features (tuning: head)")
     power: Range = Field((0.3, 1.0), description="power that frozen features are raised to (tuning: head)")
+    views: ViewCounts = Field(
+        4,
+        description="of each photo, or a list to search: the whole, its mirror image, closer ones; each costs one more "
+        "pass of every photo (tuning: head)",
+    )
+    progressive: ShareRange = Field(
+        1.0, description="share of the image size that training begins with; 1: the full size throughout"
+    )
     image_size: Sides = Field(
         "auto",
         description="pixels, or a list to search; auto: the backbone's own, for fine-tuning at most the photos'",
@@ -136,7 +145,11 @@ class TrainingConfig(_Section):
     head_multiplier: float = Field(10.0, gt=0, description="learning rate of the new last layer, times")
     plain_epochs: Share = Field(0.15, description="share of epochs at the end without mixup and cutmix")
     weights: Weights = Field("pretrained", description="pretrained, random, a file, or {backbone: one of these}")
+    flip: bool = Field(True, description="mirror images in training and evaluation; false: left and right differ")
     workers: Whole | None = Field(None, description="processes that load photos; default: by machine")
+    step: Literal["auto", "plain"] = Field(
+        "auto", description="auto: precision, memory layout and micro-batch by measurement; plain: the usual ones"
+    )
 
 
 class PruningConfig(_Section):
@@ -152,6 +165,13 @@ class EnsembleConfig(_Section):
     """What the submission is made of."""
 
     top_k: Count = Field(5, description="members at most")
+
+
+class CacheConfig(_Section):
+    """How much of the disk decoded photos may take; what does not fit is kept as JPEG of the same size."""
+
+    train_gb: float = Field(16.0, gt=0, description="gigabytes (10^9 bytes) of decoded training photos")
+    eval_gb: float = Field(8.0, gt=0, description="gigabytes of decoded test photos")
 
 
 class PluginsConfig(_Section):
@@ -173,6 +193,7 @@ class Config(BaseModel):
     training: TrainingConfig = TrainingConfig()
     pruning: PruningConfig = PruningConfig()
     ensemble: EnsembleConfig = EnsembleConfig()
+    cache: CacheConfig = CacheConfig()
     plugins: PluginsConfig = PluginsConfig()
 
 

@@ -83,6 +83,11 @@ Sides = Annotated[
     Literal["auto"] | Side | Annotated[tuple[Side, ...], Field(min_length=1)],
     _expect("write auto, a whole number of pixels from 16 to 4096, or a list of such numbers"),
 ]
+ViewCount = Annotated[int, Field(ge=1, le=6)]
+ViewCounts = Annotated[
+    ViewCount | Annotated[tuple[ViewCount, ...], Field(min_length=1)],
+    _expect("write a whole number from 1 to 6, or a list of such numbers"),
+]
 Weights = Annotated[
     str | dict[str, str],
     _expect("write pretrained, random or a file, or a mapping {backbone: one of these}"),

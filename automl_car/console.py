@@ -41,6 +41,8 @@ class Lines:
 
     def __init__(self) -> None:
         self._progress_at = 0.0
+        self._progress_of = ""
+        self._progress_began = 0.0
 
     def note(self, text: str) -> None:
         logger.info(text)
@@ -48,10 +50,15 @@ class Lines:
     def progress(self, text: str, done: int, total: int) -> None:
         """A line every ten seconds, and one at the end."""
         now = time.monotonic()
+        if text != self._progress_of:
+            self._progress_of, self._progress_began = text, now
+        if done == total:
+            self._progress_of = ""  # the same work may begin anew
         if done < total and now - self._progress_at < 10:
             return
         self._progress_at = now
-        logger.info("%s: %d of %d", text, done, total)
+        left = time_left(now - self._progress_began, done, total)
+        logger.info("%s: %d of %d%s", text, done, total, "" if left is None else f", about {duration(left)} left")
 
     def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:
         until = f", until {datetime.fromtimestamp(deadline):%H:%M:%S}" if deadline else ""
@@ -98,6 +105,16 @@ def describe_recipe(recipe: Recipe) -> str:
     else:
         parts += [f"shrinkage {recipe.shrinkage:.2f}", f"power {recipe.power:.2f}"]
     return ", ".join(parts)
+
+
+def time_left(seconds: float, done: int, total: int) -> float | None:
+    """Seconds that the rest takes if it goes on as in the `seconds` so far; None at the end and in the first moments.
+
+    Example:
+        >>> time_left(30.0, done=1, total=4)
+        90.0
+    """
+    return seconds / done * (total - done) if seconds >= 2 and 0 < done < total else None
 
 
 def duration(seconds: float) -> str:

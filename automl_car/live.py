@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from automl_car.console import Lines, describe_recipe, duration
+from automl_car.console import Lines, describe_recipe, duration, time_left
 from automl_car.records import Progress
 from automl_car.report.tables import STATE_STYLES
 
@@ -54,6 +54,7 @@ class State:
     activity: str = "starting"
     done: int = 0
     total: int = 0
+    since: float | None = None
     curve: tuple[float, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
 
@@ -81,7 +82,8 @@ class LiveView:
 
     def progress(self, text: str, done: int, total: int) -> None:
         self._lines.progress(text, done, total)
-        self._change(activity=text, done=done, total=total, curve=())
+        since = self._state.since if text == self._state.activity else time.time()
+        self._change(activity=text, done=done, total=total, since=since, curve=())
 
     def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:
         self._lines.search_begins(study, trials, deadline, machine)
@@ -95,7 +97,7 @@ class LiveView:
 
     def fold_began(self, number: int, fold: int) -> None:
         self._lines.fold_began(number, fold)
-        self._change(activity=f"trial {number}, fold {fold}", done=0, total=0, curve=())
+        self._change(activity=f"trial {number}, fold {fold}", done=0, total=0, since=None, curve=())
 
     def trained(self, task: FoldTask, message: Epoch | Progress) -> None:
         self._lines.trained(task, message)
@@ -140,7 +142,7 @@ def render(state: State, now: float) -> RenderableType:
     parts: list[RenderableType] = [_headline(state, now)]
     if state.trials:
         parts.append(_table(state))
-    parts.append(_activity(state))
+    parts.append(_activity(state, now))
     parts += [Text(f"· {note}", style="dim") for note in state.notes]
     title = f"automl-car · {state.study}" if state.study else "automl-car"
     return Panel(Group(*parts), title=title, title_align="left", border_style="cyan")
@@ -187,12 +189,15 @@ def _table(state: State) -> Table:
     return table
 
 
-def _activity(state: State) -> RenderableType:
+def _activity(state: State, now: float) -> RenderableType:
     line = Table.grid(padding=(0, 1))
     cells: list[RenderableType] = [Text("▸ " + state.activity, style="cyan")]
     if state.total:
         cells.append(ProgressBar(total=state.total, completed=state.done, width=30))
         cells.append(f"{state.done}/{state.total}")
+        left = None if state.since is None else time_left(now - state.since, state.done, state.total)
+        if left is not None:
+            cells.append(f"about {duration(left)} left")
     if state.curve:
         cells.append(Text(f"log loss {sparkline(state.curve)} {state.curve[-1]:.3f}"))
     line.add_row(*cells)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from automl_car.catalog.records import ParamValue, PluginSources
 
 Tuning = Literal["head", "full"]
+StepChoice = Literal["auto", "plain"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -110,6 +111,7 @@ class Recipe:
         backbone, augmentation: names in the catalog.
         tuning: "full" fine-tunes the whole network; "head" trains a linear head on features of the frozen backbone.
         image_size: side of the square input, in pixels.
+        progressive: share of `image_size` that training images begin with; they grow with the epochs. 1: no growth.
         learning_rate: at the peak, of the last layers; the backbone's default rate times `lr_multiplier`.
         epochs, batch_size: of the schedule; a step sees `batch_size` images.
         patience: epochs without a better log loss after which a fold stops and the best epoch is kept; 0 trains to the
@@ -124,7 +126,9 @@ class Recipe:
         plain_epochs: share of epochs at the end without mixing.
         ema: half-life, in epochs, of the running mean of the weights that is validated and kept; 0 switches it off.
         clip_norm: largest norm of a gradient; 0 switches clipping off.
-        flip: whether the mirrored photo joins at validation and test (and, for heads, in training).
+        flip: whether mirror images join, at validation and test and among the views.
+        views: how many views of each photo a head is trained on and averaged over: the photo, its mirror image, then
+            closer ones (`training/views.py`).
         shrinkage: of the covariance of frozen features, in [0, 1], where a linear head is fitted to them.
         power: that frozen features are raised to before (tuning: head).
         weights: "pretrained", "random", or a file.
@@ -137,6 +141,7 @@ class Recipe:
     augmentation: str = "none"
     tuning: Tuning = "full"
     image_size: int = 224
+    progressive: float = 1.0
     learning_rate: float = 5e-4
     epochs: int = 30
     batch_size: int = 64
@@ -153,6 +158,7 @@ class Recipe:
     ema: float = 0.5
     clip_norm: float = 1.0
     flip: bool = True
+    views: int = 2
     shrinkage: float = 0.3
     power: float = 0.5
     weights: str = "pretrained"
@@ -188,6 +194,7 @@ class FoldTask:
         plugins: where the backbone and the augmentation come from.
         deadline: Unix time at which training stops, or None.
         workers: processes that load photos; None leaves the choice to the machine.
+        step: whether the fastest way to compute a step is measured, or the plain one is taken.
     """
 
     recipe: Recipe
@@ -198,6 +205,7 @@ class FoldTask:
     plugins: PluginSources = field(default_factory=PluginSources)
     deadline: float | None = None
     workers: int | None = None
+    step: StepChoice = "auto"
 
     @property
     def fold_directory(self) -> Path:
@@ -216,25 +224,40 @@ class Machine:
 
 @dataclass(frozen=True)
 class SpeedTask:
-    """Asks a training process how fast a recipe trains there; a few steps on random pictures.
+    """Asks a training process how fast a recipe trains there; a few steps on random pictures, or on random features.
 
     Attributes:
         recipe: with the backbone, image size and batch size to try.
         num_classes: of the last layer.
+        cache: folder of all caches, where measurements are remembered.
+        images: that a fold trains on, once for each epoch.
         plugins: where the backbone comes from.
+        step: whether the fastest way to compute a step is measured, or the plain one is taken.
     """
 
     recipe: Recipe
     num_classes: int
+    cache: Path
+    images: int = 100_000
     plugins: PluginSources = field(default_factory=PluginSources)
+    step: StepChoice = "auto"
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Images per second: forward and backward in training, forward alone in validation."""
+    """How fast a recipe trains on a machine.
+
+    Attributes:
+        training: images per second forward and backward; for heads, rows of features per second and epoch.
+        validation: images per second forward alone.
+        peak_memory_bytes: of the device where it is a GPU, else of the process.
+        setup: seconds of one fold before its first epoch: fitting the discriminant, for heads.
+    """
 
     training: float
     validation: float
+    peak_memory_bytes: int = 0
+    setup: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -279,6 +302,7 @@ class FoldResult:
         peak_memory_bytes: of the device where it is a GPU, else of the process.
         reason: why the fold stopped; empty when it finished.
         images_per_second: training images that went forward and backward per second; 0 for heads.
+        step: how its passes were computed: precision, memory layout, micro-batch; empty for heads.
     """
 
     recipe_id: str
@@ -292,6 +316,7 @@ class FoldResult:
     peak_memory_bytes: int = 0
     reason: str = ""
     images_per_second: float = 0.0
+    step: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_car.losses import centre, softmax, true_class
-from automl_car.records import FloatArray, IntArray
+from automl_car.records import IntArray
 
 TEMPERATURES = (0.05, 20.0)
+_CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
 def fit_temperature(logits: NDArray[Any], labels: IntArray, *, start: float = 1.0) -> float:
@@ -31,12 +32,10 @@ def fit_temperature(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
         T. Logits that separate the classes perfectly ask for T = 0, and stop where the loss no longer changes or at
         the lower bound; logits that say nothing give `start`.
     """
-    centred = centre(logits)
-    true_logits = true_class(centred, labels)
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     beta = float(np.clip(1 / start, low, high))
     for _ in range(60):
-        slope, curvature = _slope_and_curvature(centred, true_logits, beta)
+        slope, curvature = _slope_and_curvature(logits, labels, beta)
         if abs(slope) * beta < 1e-10:
             break
         low, high = (low, beta) if slope > 0 else (beta, high)
@@ -48,10 +47,18 @@ def fit_temperature(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
     return 1 / beta
 
 
-def _slope_and_curvature(centred: FloatArray, true_logits: FloatArray, beta: float) -> tuple[float, float]:
-    """First and second derivative of the mean loss by β: the mean error of E[z], and the mean variance of z."""
-    probabilities = softmax(beta * centred)
-    weighted = probabilities * centred
-    expected = weighted.sum(axis=1)
-    variance = np.einsum("nc,nc->n", weighted, centred) - expected**2
-    return float((expected - true_logits).mean()), float(variance.mean())
+def _slope_and_curvature(logits: NDArray[Any], labels: IntArray, beta: float) -> tuple[float, float]:
+    """First and second derivative of the mean loss by β: the mean error of E[z], and the mean variance of z.
+
+    The rows are taken a chunk at a time, so that the float64 copies stay small.
+    """
+    error, variance = 0.0, 0.0
+    for start in range(0, len(labels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        centred = centre(logits[part])
+        probabilities = softmax(beta * centred)
+        weighted = probabilities * centred
+        expected = weighted.sum(axis=1)
+        error += float((expected - true_class(centred, labels[part])).sum())
+        variance += float((np.einsum("nc,nc->n", weighted, centred) - expected**2).sum())
+    return error / len(labels), variance / len(labels)

@@ -1,4 +1,4 @@
-"""Crop, flip and photometric augmentations in four strengths.
+"""Crops and photometric changes in four strengths; mirror images are the recipe's.
 
 For cars the geometric part matters most and heavy photometric changes can hurt (measured by contestants of the
 Hecto AI challenge), so `light` is the default of the search. The cut keeps the photo's own proportions before it is
@@ -19,7 +19,7 @@ def build(image_size: int, *, strength: str, border: float = 0.25):
 
     resize = A.Resize(image_size, image_size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
     cut = A.RandomCropFromBorders(crop_left=border, crop_right=border, crop_top=border, crop_bottom=border, p=1.0)
-    light = [cut, resize, A.HorizontalFlip(p=0.5)]
+    light = [cut, resize]
     medium = [
         A.Affine(rotate=(-8, 8), shear=(-5, 5), border_mode=cv2.BORDER_REFLECT_101, p=0.5),
         A.ColorJitter(brightness=(0.8, 1.2), contrast=(0.8, 1.2), saturation=(0.8, 1.2), hue=(-0.02, 0.02), p=0.5),
@@ -41,7 +41,7 @@ BORDER = Param.float("border", 0.05, 0.4, default=0.25)
 
 @hookimpl
 def register_augmentations():
-    source = "albumentations.ai; crop and flip as in arXiv:1409.4842"
+    source = "albumentations.ai; crops as in arXiv:1409.4842"
     none = Augmentation("none", partial(build, strength="none"), source=source)
     return [none] + [
         Augmentation(strength, partial(build, strength=strength), params=(BORDER,), source=source)

@@ -1,7 +1,7 @@
 """TrivialAugment (Müller & Hutter, 2021, arXiv:2103.10158) and RandAugment (Cubuk et al., 2019, arXiv:1909.13719).
 
 Both draw from one list of operations: `trivial` applies one of a random strength, `rand` applies several of one
-strength. A cut at the borders and a flip come first, as in the other bundled augmentations.
+strength. A cut at the borders comes first, as in the other bundled augmentations.
 """
 
 import os
@@ -32,13 +32,13 @@ def operations(low: float, high: float):
 
 
 def compose(image_size: int, steps: list):
-    """Return the common beginning (cut, resize, flip) followed by `steps`."""
+    """Return the common beginning (cut, resize) followed by `steps`."""
     import albumentations as A
     import cv2
 
     cut = A.RandomCropFromBorders(crop_left=0.25, crop_right=0.25, crop_top=0.25, crop_bottom=0.25, p=1.0)
     resize = A.Resize(image_size, image_size, interpolation=cv2.INTER_CUBIC, area_for_downscale="image")
-    return A.Compose([cut, resize, A.HorizontalFlip(p=0.5), *steps])
+    return A.Compose([cut, resize, *steps])
 
 
 def build_trivial(image_size: int):

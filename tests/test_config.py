@@ -147,6 +147,9 @@ def test_a_whole_number_that_cannot_be_meant_is_refused(number: str, setting: st
         ("space: {image_size: 0}", "from 16 to 4096"),
         ("space: {image_size: []}", "from 16 to 4096"),
         ("space: {image_size: [224, big]}", "from 16 to 4096"),
+        ("space: {views: 7}", "write a whole number from 1 to 6, or a list of such numbers"),
+        ("space: {views: []}", "write a whole number from 1 to 6"),
+        ("space: {views: [2, 0]}", "write a whole number from 1 to 6"),
         ("space: {mixup: 2}", "write a number from 0 to 1, or a range [low, high] of two such numbers"),
         ("space: {mixup: [0.5, 0.1]}", "with low < high"),
         ("space: {mixup: [0.1, 0.2, 0.3]}", "a range [low, high] of two such numbers"),
@@ -168,6 +171,11 @@ def test_a_setting_of_several_kinds_gives_one_problem_that_names_them_all(
 )
 def test_an_image_size_is_a_word_a_number_or_a_list(text: str, value: Any, write: Write) -> None:
     assert load_config(write(f"space: {{image_size: {text}}}")).space.image_size == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("2", 2), ("[4, 2]", (4, 2))])
+def test_views_are_a_number_or_a_list(text: str, value: Any, write: Write) -> None:
+    assert load_config(write(f"space: {{views: {text}}}")).space.views == value
 
 
 def test_weights_are_named_for_all_or_for_each_backbone(write: Write) -> None:

@@ -167,6 +167,21 @@ def test_progress_inside_a_fold_is_shown(view: LiveView, tmp_path: Path) -> None
     assert (state.activity, state.done, state.total) == ("features of lite0", 3, 9)
 
 
+def test_the_time_that_the_work_at_hand_takes_is_shown() -> None:
+    assert "3/9 about 1 min 00 s left" in drawn(State(activity="reading photos", done=3, total=9, since=NOW - 30))
+    assert "left" not in drawn(State(activity="reading photos", done=9, total=9, since=NOW - 30))
+
+
+def test_the_time_of_work_is_counted_from_its_beginning(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([NOW, NOW + 50])
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    view.progress("reading photos", 1, 9)
+    view.progress("reading photos", 2, 9)
+    assert state_of(view).since == NOW
+    view.progress("something else", 1, 9)
+    assert state_of(view).since == NOW + 50
+
+
 def test_the_machine_is_shown_with_its_cores_where_it_is_a_cpu(view: LiveView) -> None:
     view.search_begins("main", 5, None, Machine("cpu", "a CPU", 2))
     assert state_of(view).machine == "a CPU, 2 cores"

@@ -116,7 +116,7 @@ def audit_photos(
         groups: int64 (N,): from `group_duplicates`, in the order of the training photos.
         quarantined, broken_test, notes: go into the audit as they are.
     """
-    modes = Counter(facts.modes[entry] for entry in entries)
+    modes = Counter(str(facts.modes[entry]) for entry in entries)
     return Audit(
         train_photos=len(dataset.train_paths),
         test_photos=len(dataset.test_paths),

@@ -1,11 +1,13 @@
 """Image files in, one memory-mapped cache of decoded pictures out, and the facts about each file for the audit.
 
-    <directory>/<key>/pixels.bin, index.npz     the pictures, see `ragged`
-                      facts.npz, problems.json  what decoding told about each file, see `facts`
+    <directory>/<key of the files>.npy          bytes of each picture as pixels, see `headers`
+                <key>/pixels.bin, index.npz     the pictures, see `ragged`
+                      facts.npy, problems.json  what decoding told about each file, see `facts`
 
-The key is a hash of names, sizes and times of all files: changed, added and removed photos make another cache, equal
-ones share it. A folder with a key for a name is complete, because it is renamed to that when everything is on the
-disk. Every folder may be deleted at any time; it is built again when it is needed.
+The key is a hash of names, sizes and times of all files, and of the bytes that each picture may take: changed, added
+and removed photos make another cache, and so does a budget that keeps other photos as JPEG; all else shares it. A
+folder with a key for a name is complete, because it is renamed to that when everything is on the disk. Every file and
+folder may be deleted at any time; it is made again when it is needed.
 """
 
 from __future__ import annotations
@@ -14,27 +16,26 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from automl_car.data.budget import Part, promise_bytes
 from automl_car.data.duplicates import difference_hash
-from automl_car.data.facts import NO_FACT, FileFact, Problem, read_facts, write_facts
+from automl_car.data.facts import NO_FACT, FactsWriter, FileFact, Problem, read_problems, write_problems
+from automl_car.data.headers import picture_sizes
 from automl_car.data.images import decode_image, read_bytes
+from automl_car.data.parallel import in_order, processors
 from automl_car.data.ragged import ImageCache, RaggedWriter
+from automl_car.data.stored import Stored, store_within
 from automl_car.errors import DataError, StoreError
 from automl_car.files import complete_folder
-from automl_car.records import fingerprint
+from automl_car.records import IntArray
 
 __all__ = ["ImageCache", "Problem", "build_cache"]
 
-_VERSION = 1  # raise it when decoding, reduction or hashes change
-_AHEAD = 4  # pictures per thread that may wait, decoded, to be written
+_VERSION = 2  # raise it when decoding, reduction, hashes or the format change
 
 
 def build_cache(
@@ -43,6 +44,7 @@ def build_cache(
     *,
     short_side: int,
     directory: Path,
+    parts: Sequence[Part] = (),
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> tuple[ImageCache, tuple[Problem, ...]]:
@@ -53,6 +55,7 @@ def build_cache(
         paths: entry k of the cache is `paths[k]`.
         short_side: larger pictures are reduced until their short side has this many pixels.
         directory: folder of caches; the cache is a folder in it, named by its key.
+        parts: of the entries, in order, with the bytes that each part may take; without any, all are kept as pixels.
         progress: called with (files done, files in all).
         workers: threads that decode; one per processor by default.
 
@@ -60,33 +63,60 @@ def build_cache(
         The cache, and the files that cannot be decoded; their entries are empty.
 
     Raises:
-        DataError: the cache cannot be written, as on a full disk; nothing half-done is left.
+        DataError: a part cannot be made to fit, or the cache cannot be written, as on a full disk; no half of a cache
+            is left.
     """
-    target = directory / _key(root, paths, short_side)
+    workers = workers or processors()
+    files = _key_of_files(root, paths, short_side)
+    with _explained(directory), _without_exif_warnings():
+        sizes = picture_sizes(root, paths, short_side=short_side, kept=directory / f"{files}.npy", workers=workers)
+    limits = promise_bytes(sizes, parts) if parts else sizes
+    target = directory / _key(files, limits)
     try:
         return _open(target)
     except StoreError:  # missing or damaged: build it
         shutil.rmtree(target, ignore_errors=True)
-    try:
-        with complete_folder(target) as temporary, warnings.catch_warnings():
-            # Pillow warns about damaged EXIF without naming the file; the picture itself is fine.
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-            decoded = _decode_all(root, paths, short_side, workers or _processors())
-            _write(temporary, paths, decoded, progress or (lambda done, total: None))
-    except OSError as error:
-        raise DataError(
-            f"The image cache in {directory} cannot be written: {error.strerror or error}.",
-            hint="Free space on that disk, put the cache on another one, or search smaller images.",
-        ) from error
+    with _explained(directory, int(limits.sum())), complete_folder(target) as temporary, _without_exif_warnings():
+        results = in_order(_Decoder(root, paths, short_side, limits), range(len(paths)), workers)
+        _write(temporary, paths, results, int(limits.sum()), progress or (lambda done, total: None))
     return _open(target)
+
+
+@contextmanager
+def _explained(directory: Path, needed: int = 0) -> Iterator[None]:
+    """Turns what the system says about the disk into what the user can do about it."""
+    try:
+        yield
+    except OSError as error:
+        space = f" It needs {needed / 1e9:.2f} GB, and {_free_gigabytes(directory):.2f} GB are free." if needed else ""
+        raise DataError(
+            f"The image cache in {directory} cannot be written: {error.strerror or error}.{space}",
+            hint="Free space on that disk, put the cache on another one, lower cache.train_gb and cache.eval_gb, or "
+            "search smaller images.",
+        ) from error
+
+
+def _free_gigabytes(directory: Path) -> float:
+    there = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    return shutil.disk_usage(there).free / 1e9
+
+
+@contextmanager
+def _without_exif_warnings() -> Iterator[None]:
+    """Pillow warns about damaged EXIF without naming the file; the picture itself is fine."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
 
 
 # ---- the key --------------------------------------------------------------------------------------------------------
 
 
-def _key(root: Path, paths: Sequence[str], short_side: int) -> str:
-    files = [[path, *_size_and_time(root / path)] for path in paths]
-    return fingerprint({"version": _VERSION, "short_side": short_side, "files": files})
+def _key_of_files(root: Path, paths: Sequence[str], short_side: int) -> str:
+    digest = hashlib.sha256(b"%d %d" % (_VERSION, short_side))
+    for path in paths:  # one by one: the list of all of them as text would take tens of megabytes
+        digest.update(b"\0%b\0%d %d" % (os.fsencode(path), *_size_and_time(root / path)))
+    return digest.hexdigest()[:16]
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
@@ -96,43 +126,37 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def _key(files: str, limits: IntArray) -> str:
+    return hashlib.sha256(files.encode() + limits.astype("<i8").tobytes()).hexdigest()[:16]
+
+
 # ---- decoding -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
-    pixels: NDArray[np.uint8]
+    picture: Stored
     fact: FileFact
 
 
-def _decode_all(root: Path, paths: Sequence[str], short_side: int, workers: int) -> Iterator[_Decoded | DataError]:
-    """Results in the order of `paths`; at most `_AHEAD` decoded pictures per thread are held at a time."""
-    waiting: deque[Future[_Decoded | DataError]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")  # Pillow decodes without holding the GIL
-    try:
-        for path in paths:
-            waiting.append(pool.submit(_decode_file, root / path, short_side))
-            if len(waiting) >= _AHEAD * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+@dataclass(frozen=True, eq=False)
+class _Decoder:
+    """Decodes the photo of a row, and encodes what has to be kept as JPEG; Pillow does both without holding the GIL."""
 
+    root: Path
+    paths: Sequence[str]
+    short_side: int
+    limits: IntArray
 
-def _decode_file(path: Path, short_side: int) -> _Decoded | DataError:
-    try:
-        data = read_bytes(path)
-        image = decode_image(data, short_side=short_side)
-    except DataError as error:
-        return error
-    sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
-    return _Decoded(image.pixels, FileFact(sha1, difference_hash(image.pixels), image.size, image.mode))
-
-
-def _processors() -> int:
-    """Processors that this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    def __call__(self, row: int) -> _Decoded | DataError:
+        try:
+            data = read_bytes(self.root / self.paths[row])
+            image = decode_image(data, short_side=self.short_side)
+            picture = store_within(image.pixels, int(self.limits[row]))
+        except DataError as error:
+            return error
+        sha1 = hashlib.sha1(data, usedforsecurity=False).digest()
+        return _Decoded(picture, FileFact(sha1, difference_hash(image.pixels), image.size, image.mode))
 
 
 # ---- the folder -----------------------------------------------------------------------------------------------------
@@ -142,23 +166,23 @@ def _write(
     directory: Path,
     paths: Sequence[str],
     results: Iterator[_Decoded | DataError],
+    space: int,
     progress: Callable[[int, int], None],
 ) -> None:
-    facts: list[FileFact] = []
     problems: list[Problem] = []
-    with RaggedWriter(directory) as writer:
+    count = len(paths)
+    with RaggedWriter(directory, entries=count, space=space) as pictures, FactsWriter(directory, count) as facts:
         for row, result in enumerate(results):
             if isinstance(result, DataError):
-                writer.append(None)
+                pictures.append(None)
                 facts.append(NO_FACT)
                 problems.append(Problem(row, paths[row], result.message))
             else:
-                writer.append(result.pixels)
+                pictures.append(result.picture)
                 facts.append(result.fact)
-            progress(row + 1, len(paths))
-    write_facts(directory, facts, problems)
+            progress(row + 1, count)
+    write_problems(directory, problems)
 
 
 def _open(directory: Path) -> tuple[ImageCache, tuple[Problem, ...]]:
-    _, problems = read_facts(directory)
-    return ImageCache.open(directory), problems
+    return ImageCache.open(directory), read_problems(directory)

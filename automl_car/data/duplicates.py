@@ -40,7 +40,7 @@ def difference_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return np.packbits(bits).view(np.uint64)
 
 
-def group_duplicates(sha1s: Sequence[str], hashes: NDArray[np.uint64]) -> IntArray:
+def group_duplicates(sha1s: Sequence[str] | NDArray[np.bytes_], hashes: NDArray[np.uint64]) -> IntArray:
     """Give photos with the same bytes or nearly the same picture the same group.
 
     Mirrored and strongly cropped copies are not found.
@@ -57,8 +57,8 @@ def group_duplicates(sha1s: Sequence[str], hashes: NDArray[np.uint64]) -> IntArr
     from scipy.sparse.csgraph import connected_components
 
     count = len(sha1s)
-    first = {sha1: row for row, sha1 in reversed(list(enumerate(sha1s)))}
-    equal = np.array([[row, first[sha1]] for row, sha1 in enumerate(sha1s)], dtype=np.int64).reshape(-1, 2)
+    _, first, inverse = np.unique(np.asarray(sha1s), return_index=True, return_inverse=True)
+    equal = np.stack([np.arange(count), first[inverse]], axis=1)  # each file and the first one with its bytes
     edges = np.concatenate([equal, *near_pairs(hashes)])
     graph = coo_array((np.ones(len(edges), dtype=bool), (edges[:, 0], edges[:, 1])), shape=(count, count))
     _, labels = connected_components(graph, directed=False)

@@ -21,6 +21,7 @@ import stat
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ from automl_car.errors import DataError
 
 MAX_PIXELS = 100_000_000
 
-# `_open` checks MAX_PIXELS itself, from the header. Pillow's own limit is lower and warns once per process, which
+# `open_photo` checks MAX_PIXELS itself, from the header. Pillow's own limit is lower and warns once per process, which
 # is neither an answer nor thread-safe to silence.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -91,16 +92,26 @@ def read_bytes(path: Path) -> bytes:
         DataError: with the bare reason, such as "is a folder".
     """
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError("it is a folder, not a file")
-        if not stat.S_ISREG(mode):  # reading a pipe would wait for ever
-            raise DataError("it is a pipe or a device, not a file")
+        check_ordinary(path)
         return path.read_bytes()
     except FileNotFoundError as error:
         raise DataError("it is a link to a missing file" if path.is_symlink() else "it does not exist") from error
     except OSError as error:
         raise DataError(f"it cannot be read ({error.strerror})") from error
+
+
+def check_ordinary(path: Path) -> None:
+    """Refuse what is no ordinary file before it is opened: reading a pipe would wait for ever.
+
+    Raises:
+        DataError: with the bare reason.
+        OSError: there is no such file.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise DataError("it is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise DataError("it is a pipe or a device, not a file")
 
 
 def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
@@ -112,7 +123,7 @@ def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
     if not data:
         raise DataError("it is empty (0 bytes)")
     try:
-        with _open(data) as image:
+        with open_photo(BytesIO(data)) as image:
             size, mode = image.size, image.mode
             return DecodedImage(np.array(_decode(image, short_side)), size, mode)
     except (DataError, MemoryError):
@@ -121,11 +132,17 @@ def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
         raise DataError(f"it cannot be decoded ({error})") from error
 
 
-def _open(data: bytes) -> Image.Image:
+def open_photo(file: BinaryIO) -> Image.Image:
+    """Read the header of a photo; no pixel is decoded yet.
+
+    Raises:
+        DataError: with the bare reason; damaged headers raise other errors of Pillow's as well.
+    """
     try:
-        image = Image.open(BytesIO(data), formats=_FORMATS)
+        image = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
-        start = data[:12].decode("ascii", "replace")
+        file.seek(0)
+        start = file.read(12).decode("ascii", "replace")
         raise DataError(f"it is not an image of a known format; it begins with {start!a}") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -134,12 +151,12 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
-    orientation = image.getexif().get(ExifTags.Base.Orientation)
-    target = _reduced_size(image.size, short_side)
+    target = reduced_size(image.size, short_side)
     if target != image.size and short_side:
         # A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time; never below the target.
         image.draft(None, (short_side, short_side))
     image.load()
+    orientation = image.getexif().get(ExifTags.Base.Orientation)  # after loading: Pillow turns a TIFF by itself
     rgb = _to_rgb(image)
     if target != rgb.size:
         rgb = rgb.resize(target, Image.Resampling.BICUBIC)  # Pillow's filter widens with the reduction: no aliasing
@@ -147,11 +164,11 @@ def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _reduced_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
+def reduced_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
     """Width and height with the same aspect ratio and the given short side; never larger than before.
 
     Example:
-        >>> _reduced_size((1200, 800), 400), _reduced_size((300, 200), 400)
+        >>> reduced_size((1200, 800), 400), reduced_size((300, 200), 400)
         ((600, 400), (300, 200))
     """
     short = min(size)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from automl_car.data.audit import Audit, audit_photos, group_duplicates
+from automl_car.data.budget import Budgets, Part
 from automl_car.data.cache import build_cache
 from automl_car.data.facts import FileFacts, Problem, read_facts
 from automl_car.data.folds import classes_in_one_fold, make_folds, read_folds, write_folds
@@ -32,6 +33,7 @@ def prepare(
     short_side: int,
     folds: int,
     seed: int,
+    budgets: Budgets | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Decode, check and split the photos, or find that this was done and read the result.
@@ -43,25 +45,41 @@ def prepare(
         short_side: larger photos are reduced until their short side has this many pixels.
         folds: how many; must be the study's number if it exists.
         seed: of the split; only used for a new study.
+        budgets: bytes that the decoded photos may take; None keeps all of them as pixels.
         progress: called with (photos decoded, photos in all).
 
     Raises:
-        DataError: the photos changed since the study began, too few are left of a class, or the disk is full.
+        DataError: the photos changed since the study began, too few are left of a class, the disk is full, or a budget
+            is too small.
         StudyError: the study has another number of folds.
     """
     paths = [*dataset.train_paths, *dataset.test_paths]
     images, problems = build_cache(
-        dataset.root, paths, short_side=short_side, directory=cache_directory / "images", progress=progress
+        dataset.root,
+        paths,
+        short_side=short_side,
+        directory=cache_directory / "images",
+        parts=_parts(dataset, budgets),
+        progress=progress,
     )
-    facts, _ = read_facts(images.directory)
+    facts = read_facts(images.directory)
     usable, train_entries, test_entries = _quarantine(dataset, problems)
     study_directory.mkdir(parents=True, exist_ok=True)
-    groups = group_duplicates([facts.sha1s[entry] for entry in train_entries], facts.hashes[train_entries])
+    groups = group_duplicates(facts.sha1s[train_entries], facts.hashes[train_entries])
     split = _find_or_make_folds(study_directory / "folds.csv", usable, groups, folds, seed)
     audit = _audit(usable, facts, train_entries, groups, split, problems, len(dataset.train_paths))
     prepared = Prepared(usable, split, images, train_entries, test_entries, audit)
     write_prepared(study_directory, prepared)
     return prepared
+
+
+def _parts(dataset: Dataset, budgets: Budgets | None) -> tuple[Part, ...]:
+    if budgets is None:
+        return ()
+    return (
+        Part("training photos", "cache.train_gb", len(dataset.train_paths), budgets.train_bytes),
+        Part("test photos", "cache.eval_gb", len(dataset.test_paths), budgets.eval_bytes),
+    )
 
 
 def _quarantine(dataset: Dataset, problems: tuple[Problem, ...]) -> tuple[Dataset, IntArray, IntArray]:

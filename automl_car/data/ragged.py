@@ -1,16 +1,20 @@
 """The image cache on disk: pictures of different sizes one after the other in one file, memory-mapped.
 
-    <folder>/pixels.bin    uint8, all pictures in order, each (H, W, 3) row by row
-             index.npz     offsets int64 (N + 1,) into pixels.bin; shapes int32 (N, 2): height and width
+    <folder>/pixels.bin    all entries in order: pixels uint8 (H, W, 3) row by row, or a JPEG, see `stored`
+             index.npz     offsets int64 (N + 1,) into pixels.bin; shapes int32 (N, 2): height and width;
+                           is_jpeg bool (N,)
 A picture that could not be decoded has an entry of 0 bytes, so that entries keep the numbers of the list of files.
 
 The file is written with ordinary writes, never through the memory map: on a full disk a write is an OSError, where
-touching a page of a sparse map would kill the process with SIGBUS.
+touching a page of a sparse map would kill the process with SIGBUS. Its space is taken first, so that a disk that is too
+small is known before hours of decoding.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +23,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.data.stored import Stored, load_jpeg
 from automl_car.errors import StoreError
 
 _PIXELS, _INDEX = "pixels.bin", "index.npz"
@@ -30,15 +35,17 @@ class ImageCache:
 
     Attributes:
         directory: where it lies; its name is the key of the pictures.
-        pixels: uint8 (bytes,), read-only.
+        pixels: uint8 (bytes,), read-only: pixels.bin.
         offsets: int64 (N + 1,).
         shapes: int32 (N, 2).
+        is_jpeg: bool (N,): which entries are kept as JPEG.
     """
 
     directory: Path
     pixels: NDArray[np.uint8]
     offsets: NDArray[np.int64]
     shapes: NDArray[np.int32]
+    is_jpeg: NDArray[np.bool_]
 
     @classmethod
     def open(cls, directory: Path) -> ImageCache:
@@ -49,16 +56,15 @@ class ImageCache:
         """
         try:
             with np.load(directory / _INDEX, allow_pickle=False) as index:
-                offsets, shapes = index["offsets"], index["shapes"]
+                offsets, shapes, is_jpeg = index["offsets"], index["shapes"], index["is_jpeg"]
             pixels = _map(directory / _PIXELS)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise _damaged(directory, str(error)) from error
-        sizes = shapes.astype(np.int64).prod(axis=1) * 3
-        if len(offsets) != len(shapes) + 1 or not np.array_equal(np.diff(offsets), sizes):
+        if not _is_consistent(offsets, shapes, is_jpeg):
             raise _damaged(directory, f"{_INDEX} contradicts itself")
         if len(pixels) != offsets[-1]:
             raise _damaged(directory, f"{_PIXELS} has {len(pixels)} bytes, not {offsets[-1]}")
-        return cls(directory, pixels, offsets, shapes)
+        return cls(directory, pixels, offsets, shapes, is_jpeg)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -68,36 +74,56 @@ class ImageCache:
         return (ImageCache.open, (self.directory,))
 
     def image(self, row: int) -> NDArray[np.uint8]:
-        """The picture of an entry: uint8 (H, W, 3), a read-only view without a copy.
+        """The picture of an entry: uint8 (H, W, 3), read-only; a view without a copy unless it is kept as JPEG.
 
         Raises:
             IndexError: there is no such entry, or its file could not be decoded.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"Entry {row} of the image cache {self.directory}, which has {len(self)} entries.")
-        start, stop = self.offsets[row], self.offsets[row + 1]
-        if start == stop:
+        data = self.pixels[self.offsets[row] : self.offsets[row + 1]]
+        if not len(data):
             raise IndexError(f"Entry {row} of the image cache {self.directory} is empty: its file is broken.")
-        return self.pixels[start:stop].reshape(*self.shapes[row], 3)
+        return load_jpeg(data) if self.is_jpeg[row] else data.reshape(*self.shapes[row], 3)
 
 
 class RaggedWriter:
-    """Appends pictures to a new cache; use it in a `with` block, which writes the index at the end."""
+    """Appends pictures to a new cache; use it in a `with` block, which writes the index at the end.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: an existing folder.
+        entries: how many there will be.
+        space: bytes that they take at most.
+
+    Raises:
+        OSError: the disk has less space.
+    """
+
+    def __init__(self, directory: Path, *, entries: int, space: int) -> None:
         self._directory = directory
+        self._offsets = np.zeros(entries + 1, dtype=np.int64)
+        self._shapes = np.zeros((entries, 2), dtype=np.int32)
+        self._is_jpeg = np.zeros(entries, dtype=np.bool_)
+        self._row = 0
         self._file = (directory / _PIXELS).open("xb")
-        self._shapes: list[tuple[int, int]] = []
+        try:
+            _take_space(self._file.fileno(), directory, space)
+        except OSError:
+            self._file.close()
+            raise
 
-    def append(self, pixels: NDArray[np.uint8] | None) -> None:
+    def append(self, picture: Stored | None) -> None:
         """Write the next entry; None for a picture that could not be decoded.
 
         Raises:
             OSError: the disk is full.
         """
-        if pixels is not None:
-            self._file.write(np.ascontiguousarray(pixels).data)
-        self._shapes.append((0, 0) if pixels is None else (pixels.shape[0], pixels.shape[1]))
+        row, self._row = self._row, self._row + 1
+        self._offsets[row + 1] = self._offsets[row]
+        if picture is not None:
+            self._offsets[row + 1] += self._file.write(picture.data)
+            self._shapes[row] = picture.shape
+            self._is_jpeg[row] = picture.is_jpeg
 
     def __enter__(self) -> RaggedWriter:
         return self
@@ -107,18 +133,38 @@ class RaggedWriter:
     ) -> None:
         with self._file as file:
             if kind is None:
-                file.flush()
+                file.truncate()  # gives back what was taken and not needed
                 os.fsync(file.fileno())
         if kind is None:
             self._write_index()
 
     def _write_index(self) -> None:
-        shapes = np.array(self._shapes, dtype=np.int32).reshape(-1, 2)
-        offsets = np.concatenate([[0], np.cumsum(shapes.astype(np.int64).prod(axis=1) * 3)])
         with (self._directory / _INDEX).open("xb") as file:
-            np.savez(file, offsets=offsets.astype(np.int64), shapes=shapes)
+            np.savez(file, offsets=self._offsets, shapes=self._shapes, is_jpeg=self._is_jpeg)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _take_space(descriptor: int, directory: Path, space: int) -> None:
+    """Make sure that so many bytes can be written; where system and file system can, they are set aside."""
+    if hasattr(os, "posix_fallocate") and space:  # 0 bytes would be an error
+        try:
+            os.posix_fallocate(descriptor, 0, space)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # how some file systems say that they cannot
+                raise
+        else:
+            return
+    if shutil.disk_usage(directory).free < space:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _is_consistent(offsets: NDArray[np.int64], shapes: NDArray[np.int32], is_jpeg: NDArray[np.bool_]) -> bool:
+    if not len(offsets) - 1 == len(shapes) == len(is_jpeg):
+        return False
+    sizes = np.diff(offsets)
+    as_pixels = shapes.astype(np.int64).prod(axis=1) * 3
+    return bool(np.where(is_jpeg, sizes > 0, sizes == as_pixels).all())
 
 
 def _map(path: Path) -> NDArray[np.uint8]:

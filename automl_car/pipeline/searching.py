@@ -12,9 +12,8 @@ from filelock import FileLock, Timeout
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config
 from automl_car.data.audit import Audit
-from automl_car.data.index import read_dataset
+from automl_car.data.budget import Budgets
 from automl_car.data.prepare import Prepared, prepare
-from automl_car.data.sample import write_sample
 from automl_car.errors import StudyError
 from automl_car.pipeline.choices import (
     largest_size,
@@ -25,7 +24,9 @@ from automl_car.pipeline.choices import (
 )
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, describe
+from automl_car.pipeline.reading import read_photos
 from automl_car.search import driver, finale, space
+from automl_car.search.cost import Counts
 from automl_car.search.executor import Executor, LocalExecutor
 from automl_car.search.first import first_trials
 from automl_car.search.notes import note_study
@@ -98,18 +99,7 @@ def _prepare(
     sample: bool,
     view: View,
 ) -> Prepared:
-    if sample:
-        view.note(f"sample photos of fictional cars: {workspace.sample}")
-        write_sample(workspace.sample, seed=0)
-    data = config.data
-    dataset = read_dataset(
-        workspace.sample if sample else workspace.data(config),
-        train=data.train,
-        test=data.test,
-        sample_submission=data.sample_submission,
-        class_aliases=data.class_aliases,
-        exclude=data.exclude,
-    )
+    dataset = read_photos(workspace, config, sample=sample, view=view)
     directory = workspace.checkpoints(study)
     directory.mkdir(parents=True, exist_ok=True)
     prepared = prepare(
@@ -117,8 +107,9 @@ def _prepare(
         cache_directory=workspace.cache,
         study_directory=directory,
         short_side=max(largest_size(config, catalog, backbones), 32),
-        folds=data.folds,
+        folds=config.data.folds,
         seed=config.search.seed,
+        budgets=Budgets(round(config.cache.train_gb * 1e9), round(config.cache.eval_gb * 1e9)),
         progress=lambda done, total: view.progress("reading photos", done, total),
     )
     for line in _audit_lines(prepared.audit):
@@ -181,6 +172,7 @@ def _job(
         startup_trials=config.search.startup_trials,
         deadline=pick_deadline(config, began),
         workers=config.training.workers,
+        step=config.training.step,
     )
 
 
@@ -190,9 +182,8 @@ def _run(
     sizes = job.space.head_sizes if "head" in job.space.tunings else job.space.full_sizes
     first = first_trials(job.space, {name: min(sizes[name]) for name in job.space.backbones})
     dataset = prepared.dataset
-    last = finale.Finale(
-        config.search.trials, len(dataset.train_paths), len(dataset.test_paths), dataset.num_classes, job, view
-    )
+    counts = Counts(len(dataset.train_paths), len(dataset.test_paths), job.folds.count)
+    last = finale.Finale(config.search.trials, counts, dataset.num_classes, job, view)
     driver.run_search(
         job,
         config.search.trials,

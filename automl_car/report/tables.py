@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 STATE_STYLES = {"complete": "green", "pruned": "yellow", "failed": "red", "stopped": "red", "running": "cyan"}
 
 
-def _console() -> Console:
+def new_console() -> Console:
+    """A console for tables on stdout."""
     # Paths and messages stand as they are: no `[tag]` or `:name:` in them is markup. Beyond a terminal nothing is
     # folded or cut, so that `grep` and `cut` find whole lines.
     console = Console(highlight=False, markup=False, emoji=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, emoji=False, width=1000)
 
 
-def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+def new_table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines; columns named in `right` hold numbers."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
@@ -41,19 +43,21 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 def print_catalog(catalog: Catalog) -> None:
     """Backbones, augmentations, and every plugin with its origin or its error."""
-    console = _console()
-    backbones = _table("backbone", "px", "learning rate", "weights", "licence", "source", right=("px", "learning rate"))
+    console = new_console()
+    backbones = new_table(
+        "backbone", "px", "learning rate", "weights", "licence", "source", right=("px", "learning rate")
+    )
     for name, backbone in catalog.backbones.items():
         here = backbone.find_weights is None or backbone.find_weights() is not None
         weights = "here" if here else Text("not on this machine", style="yellow")
         backbones.add_row(
             name, str(backbone.image_size), f"{backbone.default_lr:g}", weights, backbone.license, backbone.source
         )
-    augmentations = _table("augmentation", "parameters", "source")
+    augmentations = new_table("augmentation", "parameters", "source")
     for name, augmentation in catalog.augmentations.items():
         params = ", ".join(param.name for param in augmentation.params)
         augmentations.add_row(name, params, augmentation.source)
-    plugins = _table("plugin", "origin", "version", "location", "state")
+    plugins = new_table("plugin", "origin", "version", "location", "state")
     for row in catalog.plugins:
         state = Text("broken", style="red") if row.error else ("disabled" if row.disabled else "loaded")
         plugins.add_row(row.name, row.origin, row.version, row.location, state)
@@ -104,11 +108,11 @@ def catalog_json(catalog: Catalog) -> dict[str, Any]:
 def print_studies(rows: tuple[StudyRow, ...]) -> None:
     """One line per study."""
     numbers = ("trials", "complete", "pruned", "failed", "best log loss")
-    table = _table("study", *numbers, "last trial", right=numbers)
+    table = new_table("study", *numbers, "last trial", right=numbers)
     for row in rows:
         counts = (str(row.trials), str(row.complete), str(row.pruned), str(row.failed))
         table.add_row(row.name, *counts, _number(row.best), row.last)
-    _console().print(table)
+    new_console().print(table)
 
 
 def study_json(row: StudyRow) -> dict[str, Any]:
@@ -126,10 +130,10 @@ def study_json(row: StudyRow) -> dict[str, Any]:
 
 def print_study(study: ShownStudy) -> None:
     """The trials of a study, best first, then those that ended early with their reasons."""
-    console = _console()
+    console = new_console()
     numbers = ("trial", "log loss", "seconds", "rate")
     columns = ("trial", "log loss", "state", "backbone", "tuning", "px", "augmentation", "rate", "seconds", "folds")
-    table = _table(*columns, right=numbers)
+    table = new_table(*columns, right=numbers)
     for trial in study.trials:
         table.add_row(*_trial_cells(trial))
     console.print(table)
@@ -166,7 +170,7 @@ def shown_json(study: ShownStudy) -> dict[str, Any]:
 
 def print_outcome(outcome: Outcome) -> None:
     """What was found, what it is worth, and where it is."""
-    console = _console()
+    console = new_console()
     ended = outcome.complete + outcome.pruned + outcome.failed
     counts = f"{outcome.complete} complete, {outcome.pruned} pruned, {outcome.failed} failed"
     console.print(f"study: {outcome.study}, {ended} trials ({counts})")
@@ -182,7 +186,7 @@ def print_outcome(outcome: Outcome) -> None:
 
 def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
     numbers = ("weight", "log loss", "gain")
-    table = _table("member", "backbone", *numbers, right=numbers)
+    table = new_table("member", "backbone", *numbers, right=numbers)
     for member in ensemble.members:
         cells = (_number(member.weight, 3), _number(member.log_loss), _number(member.gain))
         table.add_row(member.name, member.backbone, *cells)

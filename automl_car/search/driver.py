@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from automl_car.catalog.records import PluginSources
 from automl_car.errors import AutomlCarError, DivergedError, OutOfMemoryError, StoreError, StudyError, WeightsError
-from automl_car.records import FoldResult, Folds, FoldTask, Recipe
+from automl_car.records import FoldResult, Folds, FoldTask, Recipe, StepChoice
 from automl_car.search.executor import Executor
 from automl_car.search.notes import note_trial
 from automl_car.search.pruning import FOLD_LOSSES, KthBestPruner
@@ -80,6 +80,7 @@ class Job:
         deadline: Unix time after which nothing is trained, or None.
         seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
+        step: whether the fastest way to compute a step is measured, or the plain one is taken.
     """
 
     study: optuna.Study
@@ -94,6 +95,7 @@ class Job:
     startup_trials: int = 10
     deadline: float | None = None
     workers: int | None = None
+    step: StepChoice = "auto"
 
 
 def run_search(
@@ -229,7 +231,15 @@ def _fold(job: Job, task: FoldTask, number: int, view: View) -> FoldResult:
 
 def _task(job: Job, recipe: Recipe, recipe_id: str, fold: int) -> FoldTask:
     return FoldTask(
-        recipe, recipe_id, fold, job.directory, job.cache, job.plugins, deadline=job.deadline, workers=job.workers
+        recipe,
+        recipe_id,
+        fold,
+        job.directory,
+        job.cache,
+        job.plugins,
+        deadline=job.deadline,
+        workers=job.workers,
+        step=job.step,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from automl_car.errors import AutomlCarError
 from automl_car.records import Recipe, Speed, SpeedTask
+from automl_car.search.cost import Counts, at_size, epochs_within, features_seconds
 from automl_car.search.driver import Job, View
 from automl_car.search.first import default_params
 from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
@@ -19,7 +20,8 @@ from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
 HEADS_SHARE = 0.4  # of the time limit, after which heads have had their turn
 MIN_EPOCHS, MAX_EPOCHS = 5, 20
 MIN_SIDE, STEP = 96, 32
-PLANNED = 0.85  # of the time left; augmentation and the discriminant come on top of the measured speed
+FIRST_SIDE = 160  # pixels: quick to measure, and near what is chosen
+PLANNED = 0.88  # of the time left; pictures, optimizer and the discriminant come on top of the measured speed
 # What fits a short schedule: no mixing, which needs long ones, and no early stop, as the cosine ends at 0.
 SHORT_SCHEDULE = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.05, "patience": 0}
 
@@ -27,10 +29,9 @@ SHORT_SCHEDULE = {"mixup": 0.0, "cutmix": 0.0, "label_smoothing": 0.05, "patienc
 class Finale:
     """Enqueues the fine-tuning when its time has come, once per study."""
 
-    def __init__(self, trials: int, photos: int, test_photos: int, num_classes: int, job: Job, view: View) -> None:
+    def __init__(self, trials: int, counts: Counts, num_classes: int, job: Job, view: View) -> None:
         self._trials = trials
-        self._photos = photos
-        self._test_photos = test_photos
+        self._counts = counts
         self._num_classes = num_classes
         self._job = job
         self._view = view
@@ -62,23 +63,34 @@ class Finale:
         """The recipe of the largest image size at which MIN_EPOCHS epochs of all folds fit; None when none does."""
         space = self._job.space
         backbone = min(space.backbones, key=lambda name: (space.head_sizes[name][0], name))
-        recipe = Recipe(backbone, batch_size=space.fixed["batch_size"], weights=space.weights[backbone])
-        for side in range(space.full_sizes[backbone][0], MIN_SIDE - 1, -STEP):
+        largest = space.full_sizes[backbone][0]
+        first = min(FIRST_SIDE, largest)
+        recipe = Recipe(
+            backbone,
+            image_size=first,
+            epochs=MIN_EPOCHS,
+            batch_size=space.fixed["batch_size"],
+            flip=space.fixed["flip"],
+            weights=space.weights[backbone],
+        )
+        speed = self._measure(recipe)
+        for side in range(largest, min(MIN_SIDE, largest) - 1, -STEP):
             recipe = replace(recipe, image_size=side)
-            speed = self._job.executor.measure(SpeedTask(recipe, self._num_classes, self._job.plugins)).result()
-            epochs = self._epochs_that_fit(speed, deadline - time.time())
+            if self._epochs(recipe, at_size(speed, first, side), deadline) < MIN_EPOCHS:
+                continue
+            epochs = self._epochs(recipe, speed if side == first else self._measure(recipe), deadline)
             if epochs >= MIN_EPOCHS:
                 return replace(recipe, epochs=min(epochs, MAX_EPOCHS))
         return None
 
-    def _epochs_that_fit(self, speed: Speed, seconds: float) -> int:
-        folds = self._job.folds.count
-        views = 2  # every photo and its mirror image are judged
-        training = self._photos * (folds - 1) / speed.training  # of all folds together, for one epoch
-        validation = self._photos * views / speed.validation
-        test = self._test_photos * views * folds / speed.validation
-        features = (self._photos + self._test_photos) * views / speed.validation  # for the start of the last layer
-        return int((PLANNED * seconds - test - features) / (training + validation))
+    def _measure(self, recipe: Recipe) -> Speed:
+        images = MAX_EPOCHS * self._counts.photos
+        task = SpeedTask(recipe, self._num_classes, self._job.cache, images, self._job.plugins, self._job.step)
+        return self._job.executor.measure(task).result()
+
+    def _epochs(self, recipe: Recipe, speed: Speed, deadline: float) -> int:
+        left = PLANNED * (deadline - time.time())
+        return epochs_within(left - features_seconds(2, speed, self._counts), recipe, speed, self._counts)
 
     def _augmentation(self) -> str:
         names = self._job.space.augmentations

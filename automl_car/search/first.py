@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from automl_car.records import Tuning
-from automl_car.search.space import Range, Space
+from automl_car.records import Recipe, Tuning
+from automl_car.search.space import Range, Space, suggest_recipe
 
 # What a trial starts from where the settings leave a range open.
 DEFAULTS: Mapping[str, float] = {
@@ -16,6 +17,7 @@ DEFAULTS: Mapping[str, float] = {
     "label_smoothing": 0.0,
     "mixup": 0.25,
     "cutmix": 0.25,
+    "progressive": 1.0,
     "head.lr_multiplier": 1.0,
     "head.shrinkage": 0.3,
     "head.power": 0.5,
@@ -39,6 +41,28 @@ def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any]
         trials += [default_params(space, "full", order[0], augmentation) for augmentation in others]
         trials += [contest_params(space, name, usual) for name in order if name.startswith("efficientnet")][:1]
     return tuple(trials)
+
+
+def default_recipe(space: Space, tuning: Tuning, backbone: str) -> Recipe:
+    """The recipe of a backbone at its defaults; the largest where sizes are searched."""
+    usual = "light" if "light" in space.augmentations else space.augmentations[0]
+    return suggest_recipe(_Given(default_params(space, tuning, backbone, usual)), space, {"tuning": tuning})
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A trial whose parameters are given; of those that are not, the largest value."""
+
+    params: Mapping[str, Any]
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self.params.get(name, high))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return int(self.params.get(name, high))
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return self.params.get(name, choices[-1])
 
 
 def contest_params(space: Space, backbone: str, augmentation: str) -> dict[str, Any]:
@@ -70,7 +94,8 @@ def default_params(space: Space, tuning: Tuning, backbone: str, augmentation: st
         if name.startswith("head.") == heads and isinstance(value, tuple):
             params[name] = _into(value, default)
     if heads:
-        return params
+        # The most views make the best head; fewer are worth a trial only where time is short.
+        return params | ({"head.views": max(space.views)} if len(space.views) > 1 else {})
     if len(space.augmentations) > 1:
         params["augmentation"] = augmentation
     for plugin in (backbone, augmentation):

@@ -1,8 +1,9 @@
 """What a study may choose from, and how an Optuna trial becomes a recipe.
 
     core     tuning, backbone
-    full     augmentation, lr_multiplier, weight_decay, layer_decay, label_smoothing, mixup, cutmix, image_size
-    head     head.lr_multiplier, head.shrinkage, head.power
+    full     augmentation, lr_multiplier, weight_decay, layer_decay, label_smoothing, mixup, cutmix, image_size,
+             progressive
+    head     head.lr_multiplier, head.shrinkage, head.power, head.views, head.image_size
     plugin   <plugin>.<param>
 A setting with a single value is fixed and does not become a parameter.
 """
@@ -46,6 +47,7 @@ class Space:
         tunings: "head", "full" or both.
         ranges: a number, or (low, high), by parameter name.
         full_sizes, head_sizes: image sizes in pixels to choose from, by backbone.
+        views: how many views of each photo a head may be given.
         params: declared parameters of each plugin, by its name.
         fixed: fields of `Recipe` that are the same in every trial.
         weights: "pretrained", "random" or a file, by backbone.
@@ -59,6 +61,7 @@ class Space:
     ranges: Mapping[str, Range]
     full_sizes: Mapping[str, tuple[int, ...]]
     head_sizes: Mapping[str, tuple[int, ...]]
+    views: tuple[int, ...]
     params: Mapping[str, tuple[Param, ...]]
     fixed: Mapping[str, Any]
     weights: Mapping[str, str]
@@ -74,6 +77,7 @@ class Space:
             "ranges": {name: list(value) if isinstance(value, tuple) else value for name, value in self.ranges.items()},
             "full_sizes": {name: list(sizes) for name, sizes in self.full_sizes.items()},
             "head_sizes": {name: list(sizes) for name, sizes in self.head_sizes.items()},
+            "views": list(self.views),
             "params": {name: [param.to_json() for param in params] for name, params in self.params.items() if params},
             "fixed": dict(self.fixed),
             "weights": {name: self.weights_digests[name] or weights for name, weights in self.weights.items()},
@@ -112,6 +116,7 @@ def make_space(
         ranges=_ranges(space),
         full_sizes={b.name: _sizes(space, min(b.image_size, own)) for b in chosen},
         head_sizes={b.name: _sizes(space, b.image_size) for b in chosen},
+        views=(space.views,) if isinstance(space.views, int) else tuple(sorted(set(space.views))),
         params={b.name: b.params for b in chosen} | {a.name: a.params for a in pictured},
         fixed={
             "epochs": training.epochs,
@@ -122,6 +127,7 @@ def make_space(
             "ema": training.ema,
             "head_multiplier": training.head_multiplier,
             "plain_epochs": training.plain_epochs,
+            "flip": training.flip,
             "seed": seed,
         },
         weights={name: weights_of(training, name) for name in sorted(backbones)},
@@ -151,7 +157,7 @@ def _digest(weights: str) -> str:
 
 
 def _ranges(space: SpaceConfig) -> dict[str, Range]:
-    shared = ("lr_multiplier", "weight_decay", "layer_decay", "label_smoothing", "mixup", "cutmix")
+    shared = ("lr_multiplier", "weight_decay", "layer_decay", "label_smoothing", "mixup", "cutmix", "progressive")
     ranges: dict[str, Range] = {name: getattr(space, name) for name in shared}
     return ranges | {
         "head.lr_multiplier": space.lr_multiplier,
@@ -191,11 +197,13 @@ def _suggest_head(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "learning_rate": HEAD_LEARNING_RATE * choice.number("head.lr_multiplier"),
         "shrinkage": choice.number("head.shrinkage"),
         "power": choice.number("head.power"),
+        "views": choice.one_of("head.views", space.views),
         "epochs": HEAD_EPOCHS,
         "batch_size": HEAD_BATCH,
         "patience": 0,
         "params": _defaults(space, backbone),
         **_weights(space, backbone),
+        "flip": space.fixed["flip"],
         "seed": space.fixed["seed"],
     }
 
@@ -217,6 +225,7 @@ def _suggest_full(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "label_smoothing": choice.number("label_smoothing"),
         "mixup": choice.number("mixup"),
         "cutmix": choice.number("cutmix"),
+        "progressive": choice.number("progressive"),
         "params": tuple(sorted(params.items())),
         **_weights(space, backbone),
         "freeze_norm": space.weights[backbone] != "random",  # random weights have no statistics worth keeping

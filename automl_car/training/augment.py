@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ def sample_seed(seed: int, epoch: int, row: int) -> int:
 
 def augment(transform: Any, image: NDArray[np.uint8], *, seed: int) -> NDArray[np.uint8]:
     """Apply `transform` to uint8 (H, W, 3) RGB with the randomness of `seed`."""
-    transform.set_random_seed(seed)
+    # One stream of numbers for all steps of the transform. `set_random_seed` would give each step a stream of its own
+    # from the same seed: what is done with probability 0.5 would be done together or not at all.
+    transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
     picture: NDArray[np.uint8] = transform(image=image)["image"]
     return picture

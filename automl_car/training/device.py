@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import platform
 import sys
+from pathlib import Path
 
 import torch
 
@@ -19,6 +22,17 @@ def pick_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """The model of the GPU or of the processor, as far as the system tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # no Linux, or a processor without a name
+        return platform.processor() or platform.machine()
 
 
 def prepare(device: torch.device, threads: int | None = None) -> None:
@@ -45,23 +59,42 @@ def keep_freed_memory() -> bool:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """bf16 on CUDA. On a CPU it slows EfficientNets down to 0.7 of their speed, so float32 stays there."""
+    """TEMPORARY until features use Passes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
+def helper_threads(device: torch.device) -> int:
+    """Threads that make pictures beside the network: one where it needs the cores itself, else some of them."""
+    return 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of the GPU since `reset_peak_memory`, or of the process since it began; 0 where it is unknown."""
+    """Peak memory of the GPU, or of the process, since `reset_peak_memory`; 0 where it is unknown.
+
+    Where a process cannot begin a new measurement (it can on Linux), it is the peak since it began.
+    """
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "linux":
+        return _peak_of_process()
     if sys.platform == "win32":
         return 0  # Windows keeps no such number
     import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on a Mac
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Begin a new measurement of peak memory, where the device can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    elif sys.platform == "linux":
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps would count as used
+        with contextlib.suppress(OSError):  # a container may forbid it
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets VmHWM
+
+
+def _peak_of_process() -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

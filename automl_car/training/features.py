@@ -1,57 +1,77 @@
-"""Features of a frozen backbone, computed once per (backbone, weights, size) and shared by all trials and processes.
+"""Features of a frozen backbone, computed once per (backbone, weights, size, view) for all trials and processes.
 
-    <cache>/features/<key>/train.npy   float16 (V, N, D): V views of each training photo
-                           test.npy    float16 (V, T, D)
-View 0 is the photo, view 1 its mirror image.
+    <cache>/features/<key>/<view>/train.npy   float16 (N, D)
+                                  test.npy    float16 (T, D)
+`views` says which views there are; one that is asked for later costs itself and no other. A view's folder is complete,
+because it gets its name when everything is on the disk: what a killed process was computing is computed again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError
-from automl_car.files import complete_folder, save_array
+from automl_car.files import complete_folder
 from automl_car.records import Recipe, fingerprint
-from automl_car.training.device import autocast
-from automl_car.training.model import build_model, feature_extractor
-from automl_car.training.photos import evaluation_batches, normalise
+from automl_car.training.device import helper_threads
+from automl_car.training.mapped import append_rows, wait_for_disk, write_header
+from automl_car.training.model import build_model, classifier, feature_extractor
+from automl_car.training.photos import Normaliser, Pick, Picture, evaluation_batches
+from automl_car.training.step import Passes, passes, plain_step
+from automl_car.training.views import View, cut
 
-_VERSION = 1  # raise it when the pictures or the views change
+_VERSION = 2  # raise it when the pictures or the views change
 _BATCH = 32
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """train: float16 (V, N, D), test: float16 (V, T, D), both memory-mapped and read-only."""
+    """By view: train float16 (N, D) and test float16 (T, D), memory-mapped and read-only."""
 
-    train: NDArray[np.float16]
-    test: NDArray[np.float16]
+    train: tuple[NDArray[np.float16], ...]
+    test: tuple[NDArray[np.float16], ...]
 
 
 def frozen_features(
-    backbone: Backbone, recipe: Recipe, prepared: Prepared, cache: Path, device: torch.device, progress: Progress
+    backbone: Backbone,
+    recipe: Recipe,
+    views: Sequence[View],
+    prepared: Prepared,
+    cache: Path,
+    device: torch.device,
+    progress: Progress,
 ) -> Features:
-    """Read the features of `recipe`'s backbone and size from the cache, or compute them.
+    """Read the features of `recipe`'s backbone and size from the cache, and compute those that are missing.
 
-    `progress(done, total)` is called per batch of photos; what it raises ends the computation.
+    Args:
+        views: of each photo; see `views.choose_views`.
+        progress: called with (photos done, photos in all) per batch; what it raises ends the computation.
 
     Raises:
         DivergedError: the backbone gives features that are not finite in half precision.
+        DataError: the disk is full.
     """
     directory = cache / "features" / _key(backbone, recipe, prepared)
-    if not directory.is_dir():
-        _write_features(directory, backbone, recipe, prepared, device, progress)
-    return Features(np.load(directory / "train.npy", mmap_mode="r"), np.load(directory / "test.npy", mmap_mode="r"))
+    missing = [view for view in views if not (directory / view.name).is_dir()]
+    if missing:
+        network = _network(backbone, recipe, prepared.dataset.num_classes, device)
+        _write_views(directory, missing, network, prepared, progress)
+    return Features(*(tuple(np.load(directory / view.name / file, mmap_mode="r") for view in views) for file in _FILES))
+
+
+_FILES = ("train.npy", "test.npy")
 
 
 def _key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
@@ -71,37 +91,92 @@ def _key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
     )
 
 
-def _write_features(
-    directory: Path, backbone: Backbone, recipe: Recipe, prepared: Prepared, device: torch.device, progress: Progress
-) -> None:
+# ---- the network ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Network:
+    """The frozen backbone and what its pictures have to be; features have `width` numbers."""
+
+    backbone: Backbone
+    image_size: int
+    width: int
+    passes: Passes
+
+
+def _network(backbone: Backbone, recipe: Recipe, num_classes: int, device: torch.device) -> _Network:
     torch.manual_seed(recipe.seed)
-    num_classes = prepared.dataset.num_classes
-    model = feature_extractor(build_model(backbone, recipe, num_classes), num_classes)
-    model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    train, test = len(prepared.dataset.train_paths), len(prepared.dataset.test_paths)
+    model = build_model(backbone, recipe, num_classes)
+    width = classifier(model, num_classes).in_features
+    extractor = feature_extractor(model, num_classes).eval()
+    return _Network(backbone, recipe.image_size, width, passes(extractor, plain_step(device), device))
+
+
+# ---- all photos -----------------------------------------------------------------------------------------------------
+
+
+def _write_views(
+    directory: Path, views: Sequence[View], network: _Network, prepared: Prepared, progress: Progress
+) -> None:
+    """Compute some views in one pass over the photos, each into a folder of its own."""
+    counts = (len(prepared.dataset.train_paths), len(prepared.dataset.test_paths))
     done = 0
-
-    def run(pick: Callable[[int], NDArray[np.uint8]], rows: int) -> NDArray[np.float16]:
-        nonlocal done
-        parts: list[NDArray[np.float16]] = []
-        for batch in evaluation_batches(pick, range(rows), recipe.image_size, backbone.interpolation, _BATCH):
-            images = normalise(batch, backbone.mean, backbone.std, device)
-            views = torch.stack(list(_views(model, images, device))).half()  # (V, B, D)
-            if not torch.isfinite(views).all():
-                raise DivergedError(f"Features of `{backbone.name}` at {recipe.image_size} px are not finite numbers.")
-            parts.append(views.cpu().numpy())
-            done += len(batch)
-            progress(done, train + test)
-        return np.concatenate(parts, axis=1) if parts else np.zeros((2, 0, 1), np.float16)
-
-    arrays = {"train.npy": run(prepared.train_image, train), "test.npy": run(prepared.test_image, test)}
-    with complete_folder(directory) as temporary:
-        for name, array in arrays.items():
-            save_array(temporary / name, array)
+    with ExitStack() as folders:
+        paths = {view: folders.enter_context(complete_folder(directory / view.name)) for view in views}
+        for file, pick, rows in zip(_FILES, (prepared.train_image, prepared.test_image), counts, strict=True):
+            for path in paths.values():
+                write_header(path / file, (rows, network.width))
+            for features in _features(network, views, pick, rows):
+                for view, part in features.items():
+                    append_rows(paths[view] / file, part)
+                done += len(part)
+                progress(done, sum(counts))
+            for path in paths.values():
+                wait_for_disk(path / file)
 
 
-def _views(model: nn.Module, images: Tensor, device: torch.device) -> Iterator[Tensor]:
-    """Features float32 (B, D) of the photos and of their mirror images."""
-    with torch.inference_mode(), autocast(device):
-        yield model(images).float()
-        yield model(images.flip(3)).float()
+def _features(
+    network: _Network, views: Sequence[View], pick: Pick, rows: int
+) -> Iterator[Mapping[View, NDArray[np.float16]]]:
+    """For each batch of photos, the features float16 (b, D) of every view."""
+    backbone, device = network.backbone, network.passes.device
+    normalise = Normaliser(backbone, device)
+    sides = sorted({view.side for view in views}, reverse=True)
+    pictures = evaluation_batches(
+        _pick_cut(pick, sides),
+        range(rows * len(sides)),
+        network.image_size,
+        backbone.interpolation,
+        max(1, _BATCH // len(views)) * len(sides),
+        threads=helper_threads(device),
+    )
+    for batch in pictures:
+        images = normalise(batch)
+        cuts = {side: images[place :: len(sides)] for place, side in enumerate(sides)}  # (b, 3, S, S) each
+        seen = [cuts[view.side].flip(3) if view.mirrored else cuts[view.side] for view in views]
+        features = _forward(network, torch.cat(seen))  # (V b, D)
+        yield dict(zip(views, np.split(features, len(views)), strict=True))
+
+
+def _pick_cut(pick: Pick, sides: Sequence[float]) -> Pick:
+    """Pick the cuts of photo 0, then those of photo 1, and so on.
+
+    The last few photos are kept for their other cuts: the cache may have to decode them.
+    """
+    photo = lru_cache(maxsize=8)(pick)
+
+    def pick_cut(number: int) -> Picture:
+        row, place = divmod(number, len(sides))
+        return cut(photo(row), sides[place])
+
+    return pick_cut
+
+
+def _forward(network: _Network, images: Tensor) -> NDArray[np.float16]:
+    with torch.inference_mode():
+        features = network.passes.forward(images).half()
+    if not torch.isfinite(features).all():
+        name = network.backbone.name
+        raise DivergedError(f"Features of `{name}` at {network.image_size} px are not finite numbers.")
+    array: NDArray[np.float16] = features.cpu().numpy()
+    return array

@@ -75,6 +75,7 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         seconds=time.monotonic() - began,
         peak_memory_bytes=devices.peak_memory_bytes(device),
         images_per_second=trained.images_per_second,
+        step=trained.step,
         versions=versions(),
     )
     write_fold(task, result, FoldLogits(rows, trained.validation, trained.test), to_safetensors(trained.model))

@@ -12,10 +12,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,19 +22,23 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from automl_car.catalog.records import Backbone
+from automl_car.catalog.records import Augmentation, Backbone, own_values
 from automl_car.errors import DivergedError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, IntArray, Recipe
-from automl_car.training.device import autocast
+from automl_car.training.augment import build_transform
 from automl_car.training.head import LinearHead
 from automl_car.training.inference import predict_logits
-from automl_car.training.mixing import mix
+from automl_car.training.loader import Batch, EpochBatches, TrainingPhotos, training_loader
+from automl_car.training.mixing import mirror, mix
 from automl_car.training.model import classifier
 from automl_car.training.optimizer import make_mean_model, make_optimizer, schedule, set_rates, set_training_mode
-from automl_car.training.photos import EpochBatches, Pick, TrainingPhotos, normalise, training_loader
+from automl_car.training.photos import Normaliser, Pick
+from automl_car.training.progressive import image_sides
+from automl_car.training.step import Passes
+
+_LOOK_EVERY = 16  # steps between looks at the loss: each look waits for the device
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,42 +70,45 @@ class BestModel:
 class _Run:
     """What stays the same from step to step."""
 
-    model: nn.Module
+    passes: Passes
     mean_model: ModelEmaV3 | None
     optimizer: torch.optim.Optimizer
     rates: list[float]
     recipe: Recipe
     backbone: Backbone
     num_classes: int
-    device: torch.device
+    normalise: Normaliser
     steps: int
     random: np.random.Generator
     check: Callable[[float], None]
 
     @property
-    def judged(self) -> nn.Module:
-        """The network that is validated and kept: the running mean, if there is one."""
-        return self.model if self.mean_model is None else self.mean_model.module
+    def judged(self) -> Passes:
+        """Passes of the network that is validated and kept: the running mean, if there is one."""
+        if self.mean_model is None:
+            return self.passes
+        mean: nn.Module = self.mean_model.module
+        return Passes(mean, self.passes.step, self.passes.device, mean)
 
 
 def fine_tune(
-    model: nn.Module,
+    passes: Passes,
     start: LinearHead | None,
     recipe: Recipe,
     backbone: Backbone,
-    transform: Any,
+    augmentation: Augmentation,
     split: Split,
     num_classes: int,
     *,
-    device: torch.device,
     workers: int,
     check: Callable[[float], None],
 ) -> Generator[Epoch, None, BestModel]:
-    """Train `model` in place, yielding each epoch, and return the one to keep (see `Recipe.patience`).
+    """Train the network of `passes` in place, yielding each epoch, and return the one to keep (see `Recipe.patience`).
 
     Args:
-        model: images (B, 3, S, S) to logits (B, num_classes), on the device.
+        passes: of a network from images (B, 3, S, S) to logits (B, num_classes).
         start: head that the last layer starts with; None leaves it random.
+        workers: processes that make the training pictures; 0 makes them in a thread.
         check: called before each step with the share of all steps that is done; what it raises ends training.
 
     Raises:
@@ -110,20 +116,19 @@ def fine_tune(
     """
     began = time.monotonic()
     if start is not None:
-        _set_head(classifier(model, num_classes), start)
+        _set_head(classifier(passes.model, num_classes), start)
     batches = EpochBatches(split.training, recipe.batch_size, recipe.seed)
-    photos = TrainingPhotos(split.pick, split.labels, transform, recipe.seed)
-    loader = training_loader(photos, batches, workers, pin=device.type == "cuda")
-    optimizer, rates = make_optimizer(model, recipe, num_classes, device, warm=start is not None)
+    loader = _loader(recipe, augmentation, split, batches, workers, pin=passes.device.type == "cuda")
+    optimizer, rates = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=start is not None)
     run = _Run(
-        model,
-        make_mean_model(model, recipe.ema, len(batches)),
+        passes,
+        make_mean_model(passes.model, recipe.ema, len(batches)),
         optimizer,
         rates,
         recipe,
         backbone,
         num_classes,
-        device,
+        Normaliser(backbone, passes.device),
         recipe.epochs * len(batches),
         np.random.default_rng([recipe.seed, 1]),
         check,
@@ -134,7 +139,7 @@ def fine_tune(
     for epoch in range(1, recipe.epochs + 1):
         batches.epoch = epoch
         epoch_began = time.monotonic()
-        train_loss = _train_epoch(run, loader, epoch, first_step=(epoch - 1) * len(batches))
+        train_loss = _train_epoch(run, loader, epoch, steps=len(batches))
         training_seconds += time.monotonic() - epoch_began
         logits = _validate(run, split, epoch)
         loss = log_loss(logits, labels)
@@ -142,37 +147,61 @@ def fine_tune(
         _refuse_divergence(loss, epoch, recipe, num_classes)
         if loss < best_loss or not recipe.patience:
             speed = epoch * len(batches) * batches.batch_size / training_seconds
-            best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged), logits, speed)
+            best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged.model), logits, speed)
         elif epoch - best_epoch >= recipe.patience:
             break
     return best
 
 
-def _train_epoch(run: _Run, loader: DataLoader[Any], epoch: int, *, first_step: int) -> float:
+def _loader(
+    recipe: Recipe, augmentation: Augmentation, split: Split, batches: EpochBatches, workers: int, *, pin: bool
+) -> Iterable[Batch]:
+    sides = image_sides(recipe.image_size, recipe.epochs, recipe.progressive)
+    params = own_values(augmentation.name, dict(recipe.params))
+    transforms = {side: build_transform(augmentation, side, params) for side in set(sides)}
+    photos = TrainingPhotos(split.pick, split.labels, transforms, sides, recipe.seed)
+    return training_loader(photos, batches, workers, pin=pin)
+
+
+def _train_epoch(run: _Run, loader: Iterable[Batch], epoch: int, *, steps: int) -> float:
     """Train on every batch once; returns the mean training loss."""
-    recipe, total = run.recipe, 0.0
+    recipe, passes = run.recipe, run.passes
+    total = torch.zeros((), device=passes.device)
     mixing = epoch <= recipe.epochs * (1 - recipe.plain_epochs)
-    set_training_mode(run.model, freeze_norm=recipe.freeze_norm)
-    for step, (pictures, labels) in enumerate(loader, start=first_step):
-        run.check(step / run.steps)
-        set_rates(run.optimizer, run.rates, schedule(step / run.steps, recipe.warmup))
-        images = normalise(pictures, run.backbone.mean, run.backbone.std, run.device)
-        targets = F.one_hot(labels.to(run.device), run.num_classes).float()  # (B,) -> (B, C)
-        if mixing:
-            images, targets = mix(images, targets, mixup=recipe.mixup, cutmix=recipe.cutmix, random=run.random)
-        with autocast(run.device):
-            loss = F.cross_entropy(run.model(images), targets, label_smoothing=recipe.label_smoothing)
+    set_training_mode(passes.model, freeze_norm=recipe.freeze_norm)
+    for number, (pictures, labels) in enumerate(loader):
+        done = ((epoch - 1) * steps + number) / run.steps
+        run.check(done)
+        set_rates(run.optimizer, run.rates, schedule(done, recipe.warmup))
+        images, targets = _prepare(run, pictures, labels, mixing=mixing)
         run.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total += passes.backward(images, targets, label_smoothing=recipe.label_smoothing)
         if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
+            nn.utils.clip_grad_norm_(passes.model.parameters(), recipe.clip_norm)
         run.optimizer.step()
         if run.mean_model is not None:
-            run.mean_model.update(run.model)
-        total += loss.item()
-        if not math.isfinite(total):
-            raise DivergedError(f"The training loss was {loss.item()} in epoch {epoch}, step {step + 1}.")
-    return total / len(loader)
+            run.mean_model.update(passes.model)
+        if number % _LOOK_EVERY == 0:
+            _refuse_not_finite(total, epoch, number)
+    return _refuse_not_finite(total, epoch, steps - 1) / steps
+
+
+def _prepare(run: _Run, pictures: Tensor, labels: Tensor, *, mixing: bool) -> tuple[Tensor, Tensor]:
+    """Images float32 (B, 3, S, S) and targets (B, C) on the device: mirrored, normalised and mixed there."""
+    recipe = run.recipe
+    pictures = pictures.to(run.passes.device, non_blocking=True)
+    images = run.normalise(mirror(pictures, run.random) if recipe.flip else pictures)
+    targets = F.one_hot(labels.to(run.passes.device, non_blocking=True), run.num_classes).float()
+    if not mixing:
+        return images, targets
+    return mix(images, targets, mixup=recipe.mixup, cutmix=recipe.cutmix, random=run.random)
+
+
+def _refuse_not_finite(total: Tensor, epoch: int, number: int) -> float:
+    value = float(total)
+    if not math.isfinite(value):
+        raise DivergedError(f"The training loss was {value} in epoch {epoch}, by step {number + 1}.")
+    return value
 
 
 def _validate(run: _Run, split: Split, epoch: int) -> NDArray[np.float32]:
@@ -185,7 +214,6 @@ def _validate(run: _Run, split: Split, epoch: int) -> NDArray[np.float32]:
         image_size=run.recipe.image_size,
         batch_size=run.recipe.batch_size,
         flip=run.recipe.flip,
-        device=run.device,
         check=partial(run.check, epoch / run.recipe.epochs),
     )
 

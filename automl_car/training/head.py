@@ -1,30 +1,32 @@
-"""Trains a linear head on features of the frozen backbone: seconds a fold.
+"""A linear head on features of the frozen backbone, in closed form.
 
-Features are raised to a power (for features that are not negative, the square root is the Hellinger map of Arandjelovic
-& Zisserman, 2012), whitened by the shrunk covariance within classes, and the head starts at the solution of linear
-discriminant analysis (Fisher, 1936; shrinkage as in Friedman, 1989), softened by a temperature that fits held-out rows.
-AdamW then takes it from there, one epoch at a time, with a cosine schedule.
+Linear discriminant analysis (Fisher, 1936) with a shrunk covariance within classes (shrinkage as in Friedman, 1989),
+softened by a temperature that fits held-out rows. Memory does not grow with the number of rows: they are read a chunk
+at a time, twice. The first pass sums up the classes, the second one the covariance of what is left when each row's
+class mean is taken off; in a single pass the difference of two large sums would lose the digits that matter. Products
+of a chunk are float32, sums over chunks float64.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from automl_car.temperature import fit_temperature
+from automl_car.training.mapped import spill
+from automl_car.training.rows import Rows
 
-_HOLDOUT = 5  # one row in so many decides the temperature of the start
+_HOLDOUT = 5  # one row in so many decides the temperature
 
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """logits = power(features) @ weight.T + bias, with weight float32 (C, D) and bias float32 (C,)."""
+    """logits = features @ weight.T + bias, with weight float32 (C, D) and bias float32 (C,)."""
 
     weight: Tensor
     bias: Tensor
@@ -34,104 +36,74 @@ class LinearHead:
         return features @ self.weight.T + self.bias
 
 
-def raise_to(features: Tensor, power: float) -> Tensor:
-    """sign(x) |x| ** power, element by element."""
-    return features if power == 1.0 else features.sign() * features.abs().pow(power)
+@dataclass(frozen=True, eq=False)
+class Discriminant:
+    """A fitted head, and the coordinates in which the classes are round.
+
+    Attributes:
+        head: with the temperature in it.
+        centre: float32 (D,): mean of all rows.
+        factor: float32 (D, D), lower triangular: factor @ factor.T is the shrunk covariance within classes.
+    """
+
+    head: LinearHead
+    centre: Tensor
+    factor: Tensor
 
 
-def fit_discriminant(features: Tensor, labels: Tensor, num_classes: int, shrinkage: float) -> LinearHead:
-    """Linear discriminant analysis with a temperature, in closed form.
+def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float, *, scratch: Path) -> Discriminant:
+    """Linear discriminant analysis with a temperature.
 
     Args:
-        features: float32 (V, n, D): V views of each row.
-        labels: int64 (n,).
+        rows: to fit; each view of a photo counts as a row of its own.
+        labels: int64 (n,), on the host.
         num_classes: C; a class without rows gets the mean of all rows.
         shrinkage: share of the covariance that is replaced by a multiple of the identity of the same trace.
+        scratch: folder for a temporary file of logits.
     """
-    held_out = torch.arange(len(labels)) % _HOLDOUT == 0
-    trial = _discriminant(features[:, ~held_out], labels[~held_out], num_classes, shrinkage)
-    logits = trial(features[:, held_out]).mean(0)  # (V, n, C) -> (n, C)
-    temperature = fit_temperature(logits.double().cpu().numpy(), labels[held_out].cpu().numpy())
-    head = _discriminant(features, labels, num_classes, shrinkage)
-    return LinearHead(head.weight / temperature, head.bias / temperature)
+    held_out = np.arange(len(rows)) % _HOLDOUT == 0
+    trial = _fit(rows.only(~held_out), labels[~held_out], num_classes, shrinkage)
+    logits = predict(trial.head, rows.only(held_out), scratch)
+    temperature = fit_temperature(logits, labels[held_out].numpy())
+    fitted = _fit(rows, labels, num_classes, shrinkage)
+    head = LinearHead(fitted.head.weight / temperature, fitted.head.bias / temperature)
+    return Discriminant(head, fitted.centre, fitted.factor)
 
 
-def _discriminant(features: Tensor, labels: Tensor, num_classes: int, shrinkage: float) -> LinearHead:
-    means, factor = _class_means_and_factor(features, labels, num_classes, shrinkage)
+def predict(head: LinearHead, rows: Rows, scratch: Path) -> NDArray[np.float32]:
+    """Logits float32 (n, C), the mean over the views, in a temporary file that is mapped into memory."""
+    return spill(scratch, (head(features) for _, features in rows.means())).numpy()
+
+
+def _fit(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float) -> Discriminant:
+    """Without a temperature."""
+    labels = labels.to(rows.device)
+    means, centre = _class_means(rows, labels, num_classes)
+    covariance = _covariance(rows, labels, means)
+    scale = covariance.diagonal().mean().clamp(min=1e-12)
+    covariance.mul_(1 - shrinkage).diagonal().add_(shrinkage * scale + 1e-6 * scale)
+    factor = torch.linalg.cholesky(covariance)
     # weight = S^-1 m, bias = -m' S^-1 m / 2, with S = factor @ factor.T
     weight = torch.cholesky_solve(means.T, factor).T  # (C, D)
     bias = -0.5 * (weight * means).sum(1)
-    return LinearHead(weight.float(), bias.float())
+    return Discriminant(LinearHead(weight.float(), bias.float()), centre.float(), factor.float())
 
 
-def _class_means_and_factor(
-    features: Tensor, labels: Tensor, num_classes: int, shrinkage: float
-) -> tuple[Tensor, Tensor]:
-    """Class means float64 (C, D) and the Cholesky factor float64 (D, D) of the shrunk covariance within classes."""
-    views, rows, width = features.shape
-    flat = features.reshape(views * rows, width)
-    index = labels.repeat(views)
-    sums = torch.zeros(num_classes, width, dtype=flat.dtype, device=flat.device).index_add_(0, index, flat)
-    counts = torch.bincount(index, minlength=num_classes)
-    means = torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], flat.mean(0))
-    centred = flat - means[index]
-    covariance = (centred.T @ centred).double() / len(flat)
-    scale = covariance.diagonal().mean().clamp(min=1e-12)
-    covariance.mul_(1 - shrinkage).diagonal().add_(shrinkage * scale + 1e-6 * scale)
-    return means.double(), torch.linalg.cholesky(covariance)
+def _class_means(rows: Rows, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Means float64 (C, D) of the classes and (D,) of all rows."""
+    sums = torch.zeros(num_classes, rows.width, dtype=torch.float64, device=rows.device)
+    for part, features in rows.by_view():
+        sums.index_add_(0, labels[part], features.double())
+    counts = torch.bincount(labels, minlength=num_classes)[:, None] * len(rows.views)
+    centre = sums.sum(0) / counts.sum()
+    return torch.where(counts > 0, sums / counts.clamp(min=1), centre), centre
 
 
-def train_head(
-    features: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    *,
-    shrinkage: float,
-    learning_rate: float,
-    epochs: int,
-    batch_size: int,
-    seed: int,
-) -> Generator[tuple[float, LinearHead], None, None]:
-    """Yield (mean training loss, head) at the start and after each epoch.
-
-    Args:
-        features: float32 (V, n, D), already raised to the power.
-        labels: int64 (n,).
-        num_classes: C.
-        shrinkage: of the covariance, in [0, 1].
-        learning_rate: of AdamW at the first step, in whitened coordinates.
-        epochs, batch_size: of the schedule; a batch is of views, so an epoch sees V n of them.
-        seed: of the order.
-    """
-    start = fit_discriminant(features, labels, num_classes, shrinkage)
-    yield float(F.cross_entropy(start(features).mean(0), labels)), start
-    _, factor = _class_means_and_factor(features, labels, num_classes, shrinkage)
-    factor = factor.float()
-    views, rows, width = features.shape
-    flat, targets = features.reshape(views * rows, width), labels.repeat(views)
-    centre = flat.mean(0)
-    whitened = torch.linalg.solve_triangular(factor, (flat - centre).T, upper=False).T.contiguous()  # (V n, D)
-    # In coordinates z = L^-1 (x - centre), the head x -> W x + b reads z -> (W L) z + (b + W centre).
-    weight = (start.weight @ factor).requires_grad_()
-    bias = (start.bias + start.weight @ centre).requires_grad_()
-    optimizer = torch.optim.AdamW([weight, bias], lr=learning_rate, weight_decay=0.0)
-    batch_size = min(batch_size, len(flat))
-    steps = len(flat) // batch_size
-    for epoch in range(epochs):
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(flat))).to(flat.device)
-        total = 0.0
-        for step in range(steps):
-            chosen = order[step * batch_size : (step + 1) * batch_size]
-            progress = (epoch * steps + step) / (epochs * steps)
-            optimizer.param_groups[0]["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-            loss = F.cross_entropy(whitened[chosen] @ weight.T + bias, targets[chosen])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += loss.item()
-        yield total / steps, _unwhiten(weight.detach(), bias.detach(), factor, centre)
-
-
-def _unwhiten(weight: Tensor, bias: Tensor, factor: Tensor, centre: Tensor) -> LinearHead:
-    plain = torch.linalg.solve_triangular(factor, weight, upper=False, left=False)  # W L^-1, (C, D)
-    return LinearHead(plain, bias - plain @ centre)
+def _covariance(rows: Rows, labels: Tensor, means: Tensor) -> Tensor:
+    """Within classes, float64 (D, D)."""
+    total = torch.zeros(rows.width, rows.width, dtype=torch.float64, device=rows.device)
+    near = means.float()
+    for part, features in rows.by_view():
+        features -= near[labels[part]]
+        total += features.T @ features
+    return total.div_(len(rows) * len(rows.views))

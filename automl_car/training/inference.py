@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from automl_car.catalog.records import Backbone
 from automl_car.records import IntArray
-from automl_car.training.device import autocast
-from automl_car.training.photos import Pick, evaluation_batches, normalise
+from automl_car.training.device import helper_threads
+from automl_car.training.photos import Normaliser, Pick, evaluation_batches
+from automl_car.training.step import Passes
 
 
 def predict_logits(
-    model: nn.Module,
+    passes: Passes,
     pick: Pick,
     rows: Sequence[int] | IntArray,
     *,
@@ -24,26 +24,28 @@ def predict_logits(
     image_size: int,
     batch_size: int,
     flip: bool,
-    device: torch.device,
     check: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Logits float32 (n, C) of `rows`, in their order.
 
     Args:
-        model: images (B, 3, S, S) to logits (B, C).
+        passes: of a network from images (B, 3, S, S) to logits (B, C).
         pick: returns the photo of a row as uint8 (H, W, 3).
         check: called before each batch; what it raises ends the prediction.
     """
-    was_training = model.training
-    model.eval()
+    was_training = passes.model.training
+    passes.model.eval()
+    normalise = Normaliser(backbone, passes.device)
+    threads = helper_threads(passes.device)
     parts = []
-    with torch.inference_mode(), autocast(device):
-        for batch in evaluation_batches(pick, rows, image_size, backbone.interpolation, batch_size):
+    with torch.inference_mode():
+        batches = evaluation_batches(pick, rows, image_size, backbone.interpolation, batch_size, threads=threads)
+        for batch in batches:
             check()
-            images = normalise(batch, backbone.mean, backbone.std, device)
-            logits = model(images).float()
+            images = normalise(batch)
+            logits = passes.forward(images)
             if flip:
-                logits = (logits + model(images.flip(3)).float()) / 2
-            parts.append(logits.cpu().numpy())
-    model.train(was_training)
-    return np.concatenate(parts)
+                logits = (logits + passes.forward(images.flip(3))) / 2
+            parts.append(logits)
+    passes.model.train(was_training)
+    return torch.cat(parts).cpu().numpy()

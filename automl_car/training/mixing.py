@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al., 2017, arXiv:1710.09412) and CutMix (Yun et al., 2019, arXiv:1905.04899) of a batch."""
+"""Mirror images, mixup (Zhang et al., 2017, arXiv:1710.09412) and CutMix (Yun et al., 2019, arXiv:1905.04899)."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def mix(
         mixed[:, :, top:bottom, left:right] = images[order, :, top:bottom, left:right]
         share = 1 - (bottom - top) * (right - left) / (images.shape[2] * images.shape[3])
     return mixed, targets * share + targets[order] * (1 - share)
+
+
+def mirror(pictures: Tensor, random: np.random.Generator) -> Tensor:
+    """Mirror half of the pictures, chosen at random: (B, H, W, C) of any type, changed in place and returned."""
+    chosen = torch.from_numpy(random.random(len(pictures)) < 0.5).to(pictures.device)
+    pictures[chosen] = pictures[chosen].flip(2)
+    return pictures
 
 
 def _box(height: int, width: int, random: np.random.Generator) -> tuple[int, int, int, int]:

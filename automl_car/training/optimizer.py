@@ -35,7 +35,7 @@ def make_optimizer(
             if chosen:
                 groups.append({"params": chosen, "weight_decay": group["weight_decay"]})
                 rates.append(rate)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type == "cuda"), rates
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=device.type != "mps"), rates
 
 
 def _layer_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -1,49 +1,89 @@
-"""Measures how fast a recipe trains on this machine, in a few steps on random pictures."""
+"""Measures how fast a recipe trains on this machine, in a few steps on random pictures or random features."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from automl_car.catalog.manager import Catalog
 from automl_car.records import Speed, SpeedTask
 from automl_car.training import device as devices
-from automl_car.training.model import build_model
+from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_step
+from automl_car.training.model import build_model, classifier, feature_extractor
+from automl_car.training.refine import train_head
+from automl_car.training.rows import Rows
+from automl_car.training.step import Passes, passes, plain_step
 
-_WARM_UP, _STEPS = 1, 2
+_SECONDS = 1.0  # that forward passes are measured for
+_ROWS = 2048  # of random features that a head is measured with
+_FEATURES_BATCH = 32
 
 
 def measure_speed(task: SpeedTask, catalog: Catalog) -> Speed:
-    """Time forward and backward passes of the recipe's backbone at its image and batch size."""
+    """Time the recipe's passes as a fold would compute them, or the training of its head."""
     device = devices.pick_device()
-    recipe = task.recipe
-    model = build_model(catalog.backbone(recipe.backbone), recipe, task.num_classes)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.rand(recipe.batch_size, 3, recipe.image_size, recipe.image_size, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(recipe.batch_size, dtype=torch.int64, device=device)
-    training = _images_per_second(model.train(), images, labels)
+    devices.reset_peak_memory(device)
+    model = build_model(catalog.backbone(task.recipe.backbone), task.recipe, task.num_classes)
+    measure = _measure_head if task.recipe.tuning == "head" else _measure_full
+    speed = measure(task, catalog, model, device)
+    return replace(speed, peak_memory_bytes=devices.peak_memory_bytes(device))
+
+
+def _measure_full(task: SpeedTask, catalog: Catalog, model: nn.Module, device: torch.device) -> Speed:
+    recipe, backbone = task.recipe, catalog.backbone(task.recipe.backbone)
+    images, targets = example_batch(recipe, task.num_classes, device)
+    if task.step == "plain":
+        measured = time_step(passes(model, plain_step(device), device), images, targets)
+    else:
+        ways = measured_steps(model, backbone, recipe, task.num_classes, device, task.cache)
+        measured = pick_step(ways, task.images)
+    network = passes(model, measured.step, device)
+    network.backward(images, targets)  # for the peak of memory: the measurement may have been read
+    return Speed(1 / measured.seconds, _forward_per_second(network, images))
+
+
+def _measure_head(task: SpeedTask, catalog: Catalog, model: nn.Module, device: torch.device) -> Speed:
+    width = classifier(model, task.num_classes).in_features
+    network = passes(feature_extractor(model, task.num_classes), plain_step(device), device)
+    images, _ = example_batch(replace(task.recipe, batch_size=_FEATURES_BATCH), task.num_classes, device)
+    forward = _forward_per_second(network, images)
+    host = torch.device("cpu") if device.type == "mps" else device
+    setup, epoch, rows = _head_seconds(task, width, host)
+    return Speed(rows / epoch, forward, setup=setup * (task.images / task.recipe.epochs) / rows)
+
+
+def _head_seconds(task: SpeedTask, width: int, device: torch.device) -> tuple[float, float, int]:
+    """Seconds of the discriminant and of one epoch, and the rows that they were measured with."""
+    recipe, random = task.recipe, np.random.default_rng(0)
+    count = max(2 * task.num_classes, min(_ROWS, task.images // recipe.epochs))
+    views = [random.standard_normal((count, width)).astype(np.float16) for _ in range(recipe.views)]
+    heads = train_head(
+        Rows(views, np.arange(count), recipe.power, device),
+        torch.from_numpy(np.arange(count) % task.num_classes),
+        task.num_classes,
+        shrinkage=recipe.shrinkage,
+        learning_rate=recipe.learning_rate,
+        epochs=1,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        scratch=task.cache / "features",
+    )
+    times = [time.perf_counter()]
+    for _ in heads:
+        times.append(time.perf_counter())
+    return times[1] - times[0], times[2] - times[1], count
+
+
+def _forward_per_second(network: Passes, images: torch.Tensor) -> float:
+    network.model.eval()
     with torch.inference_mode():
-        validation = _images_per_second(model.eval(), images, None)
-    return Speed(training, validation)
-
-
-def _images_per_second(model: nn.Module, images: torch.Tensor, labels: torch.Tensor | None) -> float:
-    began = 0.0
-    for step in range(_WARM_UP + _STEPS):
-        if step == _WARM_UP:
-            began = _now(images.device)
-        with devices.autocast(images.device):
-            logits = model(images)
-        if labels is not None:
-            F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
-    return _STEPS * len(images) / (_now(images.device) - began)
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+        network.forward(images)  # the first pass allocates
+        began, done = time.perf_counter(), 0
+        while time.perf_counter() - began < _SECONDS:
+            network.forward(images).sum().item()  # waits for a GPU
+            done += len(images)
+    return done / (time.perf_counter() - began)

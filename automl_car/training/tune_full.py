@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import asdict
 
 import numpy as np
 import torch
+from torch import nn
 
-from automl_car.catalog.records import own_values
-from automl_car.records import Epoch
-from automl_car.training.augment import build_transform
+from automl_car.records import Epoch, Progress
+from automl_car.training.choose_step import measured_steps, pick_step
 from automl_car.training.full import Split, fine_tune
 from automl_car.training.head import LinearHead, fit_discriminant
 from automl_car.training.inference import predict_logits
+from automl_car.training.loader import pick_workers
 from automl_car.training.model import build_model
-from automl_car.training.photos import pick_workers
+from automl_car.training.rows import Rows
+from automl_car.training.step import Step, passes, plain_step
 from automl_car.training.work import Trained, Work
 
 # Of the covariance behind the start of fine-tuning. Much more than for a head that stays: the start must also suit
 # augmented photos, and features that are about to move.
 _START_SHRINKAGE = 0.9
+_START_VIEWS = 2  # the photo and its mirror image, as the network is validated
 
 
 def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
@@ -29,17 +33,15 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
     # Seeded here and not before: computing features draws random numbers, and finding them in the cache does not.
     torch.manual_seed(recipe.seed * 1000 + work.task.fold)
     model = build_model(work.backbone, recipe, work.num_classes)
-    model = model.to(work.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    augmentation = work.catalog.augmentation(recipe.augmentation)
+    network = passes(model, _step(work, model), work.device)
     best = yield from fine_tune(
-        model,
+        network,
         start,
         recipe,
         work.backbone,
-        build_transform(augmentation, recipe.image_size, own_values(augmentation.name, dict(recipe.params))),
+        work.catalog.augmentation(recipe.augmentation),
         Split(work.prepared.train_image, dataset.labels, work.training, work.validation),
         work.num_classes,
-        device=work.device,
         workers=pick_workers(work.task.workers, work.device),
         check=work.clock.start().check,
     )
@@ -47,19 +49,30 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
     test = work.no_logits()
     if dataset.test_paths:
         test = predict_logits(
-            model,
+            network,
             work.prepared.test_image,
             range(len(dataset.test_paths)),
             backbone=work.backbone,
             image_size=recipe.image_size,
             batch_size=recipe.batch_size,
             flip=recipe.flip,
-            device=work.device,
         )
-    return Trained(best.logits, work.prepared.fill_test(test), best.state, best.images_per_second)
+    filled = work.prepared.fill_test(test)
+    return Trained(best.logits, filled, best.state, best.images_per_second, asdict(network.step))
+
+
+def _step(work: Work, model: nn.Module) -> Step:
+    """The way to compute passes that is fastest here, or the plain one if that was asked for."""
+    task, recipe = work.task, work.task.recipe
+    if task.step == "plain":
+        return plain_step(work.device)
+    work.report(Progress(f"measuring {recipe.backbone} at {recipe.image_size} px", 0, 1))
+    measured = measured_steps(model, work.backbone, recipe, work.num_classes, work.device, task.cache)
+    return pick_step(measured, recipe.epochs * len(work.training)).step
 
 
 def _start_of_head(work: Work) -> LinearHead:
     labels = torch.from_numpy(np.asarray(work.prepared.dataset.labels)[work.training])
-    plain = torch.from_numpy(work.features().train[:, work.training].astype(np.float32))
-    return fit_discriminant(plain, labels, work.num_classes, _START_SHRINKAGE)
+    rows = Rows(work.features(_START_VIEWS).train, work.training)
+    scratch = work.task.cache / "features"
+    return fit_discriminant(rows, labels, work.num_classes, _START_SHRINKAGE, scratch=scratch).head

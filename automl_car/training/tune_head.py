@@ -1,21 +1,24 @@
-"""Trains a linear head on features of the frozen backbone: one fold in seconds."""
+"""Trains a linear head on features of the frozen backbone: one fold in seconds, and in memory that does not grow."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from automl_car.errors import DivergedError
-from automl_car.losses import log_loss
-from automl_car.records import Epoch
-from automl_car.training.head import raise_to, train_head
+from automl_car.losses import row_losses
+from automl_car.records import Epoch, IntArray
+from automl_car.training.head import predict
+from automl_car.training.refine import train_head
+from automl_car.training.rows import Rows
 from automl_car.training.work import Trained, Work
+
+_CHUNK = 1024  # rows of logits that are judged at a time
 
 
 def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
@@ -24,34 +27,34 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     Raises:
         DivergedError: the log loss is not finite.
     """
-    recipe = work.task.recipe
-    features = work.features()
+    recipe, scratch = work.task.recipe, work.task.cache / "features"
+    features = work.features(recipe.views)
     clock = work.clock.start()  # the time that features took says nothing about that of the head
     # The discriminant is solved in float64, which Apple's GPUs do not have.
     device = torch.device("cpu") if work.device.type == "mps" else work.device
-    views = 2 if recipe.flip else 1
     began = time.monotonic()
 
-    def load(array: NDArray[np.float16]) -> Tensor:
-        return raise_to(torch.from_numpy(array.astype(np.float32)).to(device), recipe.power)
+    def rows(views: Sequence[NDArray[np.float16]], chosen: IntArray) -> Rows:
+        return Rows(views, chosen, recipe.power, device)
 
     labels = np.asarray(work.prepared.dataset.labels)
-    held_out = load(features.train[:views, work.validation])
+    held_out = rows(features.train, work.validation)
     best_loss, best_epoch, best = math.inf, 0, None
     heads = train_head(
-        load(features.train[:views, work.training]),
-        torch.from_numpy(labels[work.training]).to(device),
+        rows(features.train, work.training),
+        torch.from_numpy(labels[work.training]),
         work.num_classes,
         shrinkage=recipe.shrinkage,
         learning_rate=recipe.learning_rate,
         epochs=recipe.epochs,
         batch_size=recipe.batch_size,
         seed=recipe.seed,
+        scratch=scratch,
     )
     for number, (loss, head) in enumerate(heads):
         clock.check(number / (recipe.epochs + 1))
-        logits = head(held_out).mean(0).cpu().numpy()  # (V, n, C) -> (n, C)
-        loss_now = log_loss(logits, labels[work.validation])
+        logits = predict(head, held_out, scratch)
+        loss_now = _log_loss(logits, labels[work.validation])
         yield Epoch(number, recipe.epochs, loss, loss_now, time.monotonic() - began)
         if not math.isfinite(loss_now):
             raise DivergedError(f"The log loss of the linear head was {loss_now} after epoch {number}.")
@@ -61,6 +64,16 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
             break
     assert best is not None  # the first epoch is always kept
     head, logits = best
-    test = head(load(features.test[:views])).mean(0).cpu().numpy() if features.test.shape[1] else work.no_logits()
+    tests = np.arange(len(work.prepared.dataset.test_paths))
+    test = predict(head, rows(features.test, tests), scratch) if len(tests) else work.no_logits()
     model = {"weight": head.weight.cpu().contiguous(), "bias": head.bias.cpu().contiguous()}
-    return Trained(logits, work.prepared.fill_test(test), model, 0.0)
+    return Trained(logits, work.prepared.fill_test(test), model)
+
+
+def _log_loss(logits: NDArray[np.float32], labels: IntArray) -> float:
+    """Of logits (n, C) that are mapped into memory: the float64 copies are of a chunk."""
+    total = 0.0
+    for start in range(0, len(labels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        total += float(row_losses(logits[part], labels[part]).sum())
+    return total / len(labels)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from automl_car.data.prepare import Prepared
 from automl_car.records import Epoch, FoldTask, IntArray, Progress
 from automl_car.training.clock import Clock
 from automl_car.training.features import Features, frozen_features
+from automl_car.training.views import choose_views
 
 Report = Callable[[Epoch | Progress], None]
 
@@ -60,15 +62,17 @@ class Work:
         """C."""
         return self.prepared.dataset.num_classes
 
-    def features(self) -> Features:
-        """Features of all photos from the frozen backbone, computed if they are not in the cache."""
+    def features(self, views: int) -> Features:
+        """Features of the first `views` views of all photos, computed if they are not in the cache."""
         clock, size = self.clock.start(), self.task.recipe.image_size
 
         def progress(done: int, total: int) -> None:
             clock.check(done / total)
             self.report(Progress(f"features of {self.backbone.name} at {size} px", done, total))
 
-        return frozen_features(self.backbone, self.task.recipe, self.prepared, self.task.cache, self.device, progress)
+        recipe = self.task.recipe
+        chosen = choose_views(views, flip=recipe.flip)
+        return frozen_features(self.backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress)
 
     def no_logits(self) -> NDArray[np.float32]:
         """(0, C): what a test set without photos gets."""
@@ -84,9 +88,11 @@ class Trained:
         test: float32 (T, C): logits of the test rows.
         model: weights by name.
         images_per_second: of training; 0 for heads.
+        step: how the passes were computed; empty for heads.
     """
 
     validation: NDArray[np.float32]
     test: NDArray[np.float32]
     model: dict[str, Tensor]
-    images_per_second: float
+    images_per_second: float = 0.0
+    step: dict[str, Any] = field(default_factory=dict)

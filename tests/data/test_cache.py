@@ -36,6 +36,10 @@ def _build(photos: Path, names: list[str] = NAMES, *, short_side: int = 16) -> I
     return build_cache(photos, names, short_side=short_side, directory=photos.parent / "cache", workers=2)[0]
 
 
+def _folders(directory: Path) -> list[Path]:
+    return [path for path in directory.iterdir() if path.is_dir()]
+
+
 def test_each_entry_is_the_picture_that_read_image_gives(photos: Path) -> None:
     cache = _build(photos)
     assert len(cache) == 3
@@ -120,16 +124,16 @@ def test_the_number_of_threads_does_not_change_the_cache(photos: Path) -> None:
     assert one.pixels.tobytes() == four.pixels.tobytes()
 
 
-def test_an_interrupted_build_leaves_nothing(photos: Path) -> None:
+def test_an_interrupted_build_leaves_no_half_of_a_cache(photos: Path) -> None:
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         build_cache(photos, NAMES, short_side=16, directory=photos / "cache", progress=interrupt)
-    assert list((photos / "cache").iterdir()) == []
+    assert _folders(photos / "cache") == []
 
 
-def test_a_full_disk_is_a_data_error_and_leaves_nothing(photos: Path) -> None:
+def test_a_full_disk_is_a_data_error_that_tells_the_need_and_leaves_no_half_of_a_cache(photos: Path) -> None:
     resource = pytest.importorskip("resource")
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (600, 600, 3), dtype=np.uint8)).save(photos / "large.png")
@@ -140,11 +144,14 @@ def test_a_full_disk_is_a_data_error_and_leaves_nothing(photos: Path) -> None:
             build_cache(photos, ["large.png"], short_side=600, directory=photos / "cache")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "It needs 0.00 GB, and" in error.value.message
     assert "Free space" in str(error.value.hint)
-    assert list((photos / "cache").iterdir()) == []
+    assert _folders(photos / "cache") == []
 
 
-@pytest.mark.parametrize("damage", ["shortened pixels", "missing pixels", "damaged index", "missing folder"])
+@pytest.mark.parametrize(
+    "damage", ["shortened pixels", "missing pixels", "damaged index", "older index", "missing folder"]
+)
 def test_a_damaged_cache_is_noticed_when_it_is_opened(photos: Path, damage: str) -> None:
     directory = _build(photos).directory
     if damage == "shortened pixels":
@@ -154,6 +161,9 @@ def test_a_damaged_cache_is_noticed_when_it_is_opened(photos: Path, damage: str)
         (directory / "pixels.bin").unlink()
     elif damage == "damaged index":
         (directory / "index.npz").write_bytes(b"PK")
+    elif damage == "older index":
+        with np.load(directory / "index.npz") as index:
+            np.savez(directory / "index.npz", offsets=index["offsets"], shapes=index["shapes"])
     else:
         directory = directory / "nowhere"
     with pytest.raises(StoreError, match="damaged or incomplete"):
@@ -199,11 +209,17 @@ def test_another_process_sees_the_same_pixels(photos: Path) -> None:
 def test_the_facts_are_those_of_the_files_and_not_of_the_reduced_pictures(photos: Path) -> None:
     Image.new("CMYK", (50, 40)).save(photos / "cmyk.jpg")
     cache, _ = build_cache(photos, ["cmyk.jpg", "broken.png"], short_side=8, directory=photos / "cache")
-    facts, problems = read_facts(cache.directory)
+    facts = read_facts(cache.directory)
     assert facts.sizes.tolist() == [[50, 40], [0, 0]]
-    assert facts.modes == ("CMYK", "")
-    assert facts.sha1s == (hashlib.sha1((photos / "cmyk.jpg").read_bytes()).hexdigest(), "")
-    assert len(problems) == 1
+    assert facts.modes.tolist() == ["CMYK", ""]
+    assert facts.sha1s.tolist() == [hashlib.sha1((photos / "cmyk.jpg").read_bytes()).digest(), b""]
+
+
+def test_damaged_facts_are_noticed(photos: Path) -> None:
+    directory = _build(photos).directory
+    (directory / "facts.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(StoreError, match="damaged or incomplete"):
+        read_facts(directory)
 
 
 def test_a_cache_of_nothing_can_be_built_and_opened(photos: Path) -> None:

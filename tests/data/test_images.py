@@ -59,6 +59,13 @@ def test_every_exif_orientation_gives_the_upright_picture(
     assert abs(found - expected).max() <= (0 if short_side is None else 1)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_that_pillow_turns_by_itself_is_not_turned_twice(tmp_path: Path, orientation: int) -> None:
+    stored = Image.fromarray(np.ascontiguousarray(_STORED[orientation]))
+    stored.save(tmp_path / "a.tif", tiffinfo={0x0112: orientation})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), _UPRIGHT)
+
+
 def test_cmyk_is_converted(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.tif")
     assert _only_colour(read_image(tmp_path / "a.tif")) == [255, 0, 0]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from automl_car.data.budget import Budgets
 from automl_car.data.images import read_image
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, open_prepared, prepare
@@ -30,11 +31,9 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def _prepare(root: Path, *, folds: int = 3, short_side: int = 10) -> Prepared:
-    study, cache = root.parent / "study", root.parent / "cache"
-    return prepare(
-        read_dataset(root), cache_directory=cache, study_directory=study, short_side=short_side, folds=folds, seed=0
-    )
+def _prepare(root: Path, *, folds: int = 3, short_side: int = 10, budgets: Budgets | None = None) -> Prepared:
+    folders = {"cache_directory": root.parent / "cache", "study_directory": root.parent / "study"}
+    return prepare(read_dataset(root), **folders, short_side=short_side, folds=folds, seed=0, budgets=budgets)
 
 
 def test_a_broken_training_photo_is_quarantined_and_the_rows_close_up(root: Path) -> None:
@@ -77,6 +76,14 @@ def test_the_answer_to_a_broken_test_photo_is_the_share_of_each_class(root: Path
     np.testing.assert_array_equal(filled[[0, 2]], logits[[0, 2]])
     np.testing.assert_allclose(np.exp(filled[1]), [6 / 11, 5 / 11], rtol=1e-6)
     assert filled.dtype == np.float32
+
+
+def test_training_and_test_photos_have_budgets_of_their_own(root: Path) -> None:
+    budgets = Budgets(
+        train_bytes=10**6, eval_bytes=100
+    )  # the two test photos that are whole take 2 x 10 x 12 x 3 bytes
+    with pytest.raises(DataError, match=r"cache\.eval_gb: 1e-07 is too little for 3 test photos"):
+        _prepare(root, budgets=budgets)
 
 
 def test_a_second_call_reads_everything_and_changes_nothing(root: Path) -> None:

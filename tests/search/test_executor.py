@@ -140,7 +140,7 @@ def test_the_process_serves_many_tasks(shop: Shop) -> None:
 
 
 def test_the_speed_of_a_recipe_is_measured_there(shop: Shop) -> None:
-    speed = shop.executor.measure(SpeedTask(FULL, 3, shop.plugins)).result(timeout=60)
+    speed = shop.executor.measure(SpeedTask(FULL, 3, shop.folder / "cache", plugins=shop.plugins)).result(timeout=60)
     assert speed.training > 0
     assert speed.validation > 0
 

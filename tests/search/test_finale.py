@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import ExecutorError
 from automl_car.records import FoldTask, Speed, SpeedTask
+from automl_car.search.cost import Counts
 from automl_car.search.finale import Finale
 from automl_car.search.study import OVERRIDES
 
@@ -32,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def _search(desk: Desk, trials: int) -> list[FrozenTrial]:
     """A search with a finale, as the pipeline sets it up."""
-    finale = Finale(trials, PHOTOS, TEST_PHOTOS, CLASSES, desk.job(), desk.view)
+    finale = Finale(trials, Counts(PHOTOS, TEST_PHOTOS, 3), CLASSES, desk.job(), desk.view)
     return desk.go(trials, before_trial=finale.before_trial)
 
 

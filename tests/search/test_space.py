@@ -90,6 +90,29 @@ def test_several_image_sizes_are_searched(toy_catalog: Catalog) -> None:
     assert sizes == {32, 64}
 
 
+def test_several_numbers_of_views_are_searched_for_heads_alone(toy_catalog: Catalog) -> None:
+    space = _make(toy_catalog, space=SpaceConfig(views=(4, 2)))
+    names = _parameters(space)
+    assert "head.views" in names["head"]
+    assert "head.views" not in names["full"]
+    heads = {"tuning": "head", "backbone": "toy"}
+    assert {_recipe(space, heads | {"head.views": views}).views for views in (2, 4)} == {2, 4}
+
+
+def test_a_single_number_of_views_is_fixed(toy_catalog: Catalog) -> None:
+    assert _recipe(_make(toy_catalog, tunings=("head",), space=SpaceConfig(views=3)), {}).views == 3
+
+
+def test_the_first_heads_have_the_most_views(toy_catalog: Catalog) -> None:
+    space = _make(toy_catalog, tunings=("head",), space=SpaceConfig(views=(4, 2)))
+    assert {params["head.views"] for params in first_trials(space, {"toy": 16, "toy_large": 32})} == {4}
+
+
+def test_spaces_of_other_views_are_other_spaces(toy_catalog: Catalog) -> None:
+    few, many = (_make(toy_catalog, space=SpaceConfig(views=views)) for views in (2, 4))
+    assert few.fingerprint != many.fingerprint
+
+
 def test_names_are_sorted_so_that_the_order_of_plugins_changes_nothing(toy_catalog: Catalog) -> None:
     forward = _make(toy_catalog)
     backward = _make(toy_catalog, backbones=("toy_large", "toy"), augmentations=("light", "none"))

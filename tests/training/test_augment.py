@@ -61,6 +61,18 @@ def test_a_single_transform_is_made_seedable() -> None:
     assert pictures == {PHOTO.tobytes(), PHOTO[:, ::-1].tobytes()}
 
 
+def test_steps_of_a_transform_are_drawn_independently() -> None:
+    import albumentations as A
+
+    steps = [A.HorizontalFlip(p=0.5), A.InvertImg(p=0.5)]
+    transform = build_transform(Augmentation("two", lambda size: A.Compose(steps)), 24, {})
+    flipped = PHOTO[:, ::-1]
+    names = {PHOTO.tobytes(): "", flipped.tobytes(): "f", (255 - PHOTO).tobytes(): "i", (255 - flipped).tobytes(): "fi"}
+    drawn = [names[augment(transform, PHOTO, seed=sample_seed(0, 1, row)).tobytes()] for row in range(400)]
+    shares = [drawn.count(name) / 400 for name in ("", "f", "i", "fi")]
+    assert shares == pytest.approx([0.25] * 4, abs=0.08)
+
+
 def test_a_photo_that_is_augmented_stays_as_it_is(catalog: Catalog) -> None:
     before = PHOTO.copy()
     _pictures(catalog, "heavy", list(range(10)))

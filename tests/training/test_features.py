@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from automl_car.catalog.records import Backbone
@@ -19,7 +20,8 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError
 from automl_car.records import Recipe
 from automl_car.training.features import Features, frozen_features
-from automl_car.training.photos import evaluation_picture, normalise
+from automl_car.training.photos import Normaliser, evaluation_picture
+from automl_car.training.views import View, choose_views
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("counting", tuning="head", image_size=16, weights="random")
@@ -56,13 +58,15 @@ def _compute(
     recipe: Recipe = RECIPE,
     backbone: Backbone = BACKBONE,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    views: int | Sequence[View] = 2,
 ) -> Features:
-    return frozen_features(backbone, recipe, prepared, cache, CPU, progress)
+    chosen = choose_views(views, flip=True) if isinstance(views, int) else views
+    return frozen_features(backbone, recipe, chosen, prepared, cache, CPU, progress)
 
 
 def _by_hand(photo: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     picture = torch.from_numpy(evaluation_picture(photo, 16, "bicubic")[None].copy())
-    image = normalise(picture, BACKBONE.mean, BACKBONE.std, CPU)[0].numpy()
+    image = Normaliser(BACKBONE, CPU)(picture)[0].numpy()
     return np.concatenate([image[:, :, :8].mean((1, 2)), image[:, :, 8:].mean((1, 2))])
 
 
@@ -74,7 +78,7 @@ def test_the_first_view_is_the_photo(tiny_prepared: Prepared, tmp_path: Path) ->
 
 def test_the_second_view_is_the_mirror_image(tiny_prepared: Prepared, tmp_path: Path) -> None:
     train = _compute(tiny_prepared, tmp_path).train
-    np.testing.assert_allclose(train[1, :, :3], train[0, :, 3:], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(train[1][:, :3], train[0][:, 3:], rtol=2e-3, atol=2e-3)
     assert not np.allclose(train[1], train[0], atol=1e-2)
 
 
@@ -86,8 +90,10 @@ def test_test_photos_have_features_too(tiny_prepared: Prepared, tmp_path: Path) 
 
 def test_they_are_half_precision_and_read_only(tiny_prepared: Prepared, tmp_path: Path) -> None:
     features = _compute(tiny_prepared, tmp_path)
-    assert (features.train.dtype, features.train.shape, features.test.shape) == (np.float16, (2, 36, 6), (2, 5, 6))
-    assert not features.train.flags.writeable
+    for train, test in zip(features.train, features.test, strict=True):
+        assert (train.dtype, train.shape, test.shape) == (np.float16, (36, 6), (5, 6))
+        assert isinstance(train, np.memmap)
+        assert not train.flags.writeable
 
 
 def test_the_backbone_sees_each_photo_and_mirror_image_once(tiny_prepared: Prepared, tmp_path: Path) -> None:
@@ -95,12 +101,57 @@ def test_the_backbone_sees_each_photo_and_mirror_image_once(tiny_prepared: Prepa
     assert Counting.photos == 2 * (36 + 5)
 
 
+def test_closer_views_are_the_middle_of_the_photo(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    half = (View("half", 0.5), View("half-mirror", 0.5, mirrored=True))
+    features = _compute(tiny_prepared, tmp_path, views=half)
+    photos = [tiny_prepared.train_image(row) for row in range(36)]
+    middles = [np.asarray(Image.fromarray(photo).crop(_middle(photo.shape[1], photo.shape[0]))) for photo in photos]
+    expected = np.stack([_by_hand(middle) for middle in middles])
+    np.testing.assert_allclose(features.train[0], expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(features.train[1][:, :3], expected[:, 3:], rtol=2e-3, atol=2e-3)
+
+
+def _middle(width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the middle half of each side."""
+    left, top = (width - round(width / 2)) // 2, (height - round(height / 2)) // 2
+    return left, top, left + round(width / 2), top + round(height / 2)
+
+
+def test_a_view_that_is_added_later_costs_only_itself(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    first = _compute(tiny_prepared, tmp_path, views=2)
+    Counting.photos = 0
+    more = _compute(tiny_prepared, tmp_path, views=3)
+    assert Counting.photos == 36 + 5
+    np.testing.assert_array_equal(more.train[1], first.train[1])
+
+
+def test_views_computed_one_by_one_are_those_computed_together(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    for views in (1, 2, 3, 4):
+        apart = _compute(tiny_prepared, tmp_path / "apart", views=views)
+    together = _compute(tiny_prepared, tmp_path / "together", views=4)
+    for one, other in zip(apart.train + apart.test, together.train + together.test, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_each_photo_is_fetched_once_for_all_its_views(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    rows: list[int] = []
+
+    class Watched(Prepared):
+        def train_image(self, row: int) -> np.ndarray[Any, Any]:
+            rows.append(row)
+            return super().train_image(row)
+
+    values = {field.name: getattr(tiny_prepared, field.name) for field in fields(tiny_prepared)}
+    _compute(Watched(**values), tmp_path, views=4)
+    assert rows == list(range(36))
+
+
 def test_a_second_call_reads_them_from_the_cache(tiny_prepared: Prepared, tmp_path: Path) -> None:
     first = _compute(tiny_prepared, tmp_path)
     Counting.photos = 0
     second = _compute(tiny_prepared, tmp_path)
     assert Counting.photos == 0
-    np.testing.assert_array_equal(first.train, second.train)
+    np.testing.assert_array_equal(first.train[1], second.train[1])
 
 
 @pytest.mark.parametrize(
@@ -163,12 +214,12 @@ def test_what_progress_raises_ends_the_computation_and_leaves_nothing(tiny_prepa
 
 def test_what_a_killed_process_left_behind_hinders_nobody(tiny_prepared: Prepared, tmp_path: Path) -> None:
     _compute(tiny_prepared, tmp_path)
-    (whole,) = (tmp_path / "features").iterdir()
+    (whole,) = (tmp_path / "features").glob("*/photo")
     for number in (os.getpid(), 1):  # in a container the process that goes on may have the number of the killed one
         shutil.copytree(whole, whole.with_name(f"{whole.name}.tmp-{number}"))
         shutil.copytree(whole, whole.with_name(f"{whole.name}.partial-{number}"))
     shutil.rmtree(whole)
-    assert _compute(tiny_prepared, tmp_path).train.shape == (2, 36, 6)
+    assert _compute(tiny_prepared, tmp_path).train[0].shape == (36, 6)
 
 
 def test_when_another_process_was_faster_its_features_are_used(tiny_prepared: Prepared, tmp_path: Path) -> None:
@@ -178,14 +229,14 @@ def test_when_another_process_was_faster_its_features_are_used(tiny_prepared: Pr
             shutil.copytree(tmp_path / "other" / "features", tmp_path / "features", dirs_exist_ok=True)
 
     ours = _compute(tiny_prepared, tmp_path, progress=other)
-    np.testing.assert_array_equal(ours.train, _compute(tiny_prepared, tmp_path / "other").train)
-    assert len(list((tmp_path / "features").iterdir())) == 1
+    np.testing.assert_array_equal(ours.train[0], _compute(tiny_prepared, tmp_path / "other").train[0])
+    assert sorted(path.name for path in tmp_path.glob("features/*/*")) == ["mirror", "photo"]
 
 
 def test_without_a_test_set_there_are_no_test_features(tiny_prepared: Prepared, tmp_path: Path) -> None:
     dataset = replace(tiny_prepared.dataset, test_paths=(), test_ids=(), submission=None)
     prepared = replace(tiny_prepared, dataset=dataset, test_entries=np.zeros(0, np.int64))
-    assert _compute(prepared, tmp_path).test.shape[1] == 0
+    assert _compute(prepared, tmp_path).test[0].shape == (0, 6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])

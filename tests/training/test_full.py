@@ -21,11 +21,11 @@ from automl_car.catalog.records import Backbone
 from automl_car.errors import DivergedError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, Recipe
-from automl_car.training.augment import build_transform
 from automl_car.training.full import BestModel, Split, fine_tune
 from automl_car.training.head import LinearHead
 from automl_car.training.inference import predict_logits
 from automl_car.training.photos import Pick
+from automl_car.training.step import Step, passes
 
 CPU = torch.device("cpu")
 BACKBONE = Backbone("toy", lambda classes: None, image_size=16)
@@ -69,9 +69,9 @@ def run(
     check: Callable[[float], None] = lambda done: None,
 ) -> Run:
     model = model or network()
-    transform = build_transform(load_catalog().augmentation("none"), recipe.image_size, {})
     split = Split(photo, labels, *SPLIT_ROWS)
-    epochs = fine_tune(model, start, recipe, BACKBONE, transform, split, 3, device=CPU, workers=0, check=check)
+    plain, none = passes(model, Step(), CPU), load_catalog().augmentation("none")
+    epochs = fine_tune(plain, start, recipe, BACKBONE, none, split, 3, workers=0, check=check)
     curve: list[Epoch] = []
     while True:
         try:
@@ -81,8 +81,8 @@ def run(
 
 
 def predict(model: nn.Module, recipe: Recipe = RECIPE) -> NDArray[np.float32]:
-    options: dict[str, Any] = {"image_size": recipe.image_size, "batch_size": 12, "flip": recipe.flip, "device": CPU}
-    return predict_logits(model, pick, SPLIT_ROWS[1], backbone=BACKBONE, **options)
+    options: dict[str, Any] = {"image_size": recipe.image_size, "batch_size": 12, "flip": recipe.flip}
+    return predict_logits(passes(model, Step(), CPU), pick, SPLIT_ROWS[1], backbone=BACKBONE, **options)
 
 
 # ---- learning -------------------------------------------------------------------------------------------------------
@@ -238,6 +238,45 @@ def test_the_last_epochs_are_not_mixed(plain_epochs: float, mixed_epochs: int) -
     run(recipe, witness, photo=grey)
     epochs = np.array(witness.mixed).reshape(8, 3).any(1)
     assert epochs.tolist() == [True] * mixed_epochs + [False] * (8 - mixed_epochs)
+
+
+# ---- mirror images and sizes ----------------------------------------------------------------------------------------
+
+
+class Observer(nn.Module):
+    """A network that keeps what it was trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.seen: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.seen.append(images.detach().clone())
+        return self.inner(images)
+
+
+def slope(row: int) -> NDArray[np.uint8]:
+    """A photo that is dark on the left and bright on the right."""
+    return np.broadcast_to(np.linspace(0, 255, 16).astype(np.uint8)[None, :, None], (16, 16, 3)).copy()
+
+
+@pytest.mark.parametrize(("flip", "share"), [(True, 0.5), (False, 0.0)])
+def test_half_of_the_training_pictures_are_mirrored_unless_left_and_right_differ(flip: bool, share: float) -> None:
+    observer = Observer()
+    run(replace(RECIPE, epochs=4, flip=flip, warmup=1.0), observer, photo=slope)
+    images = torch.cat(observer.seen)
+    mirrored = (images[..., 0] > images[..., -1]).all(dim=2).all(dim=1).float().mean()
+    assert float(mirrored) == pytest.approx(share, abs=0.15)
+
+
+def test_progressive_training_ends_at_the_full_size_and_begins_below_it() -> None:
+    observer = Observer()
+    run(replace(RECIPE, image_size=96, progressive=0.3, epochs=4, warmup=1.0), observer)
+    sides = [images.shape[-1] for images in observer.seen]
+    assert sides == sorted(sides)
+    assert (sides[0], sides[-1]) == (32, 96)
 
 
 # ---- ends -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
-"""The linear head: linear discriminant analysis with a temperature, and AdamW from there."""
+"""The linear head in closed form: linear discriminant analysis with a temperature."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import log_loss as sklearn_log_loss
-from torch import Tensor
 
-from automl_car.training.head import LinearHead, fit_discriminant, raise_to, train_head
+from automl_car.training.head import LinearHead, fit_discriminant, predict
+from automl_car.training.rows import Rows
 
 CLASSES, WIDTH = 4, 6
 
@@ -25,154 +28,147 @@ def gaussians(rows: int, seed: int, spread: float = 1.2) -> tuple[NDArray[np.flo
     return means[labels] @ mixing + random.normal(0, 1, (rows, WIDTH)) @ mixing, labels
 
 
-def tensors(rows: int = 400, seed: int = 0) -> tuple[Tensor, Tensor]:
-    features, labels = gaussians(rows, seed)
-    return torch.from_numpy(features).float()[None], torch.from_numpy(labels)
+def as_rows(*views: NDArray[np.floating[Any]], chunk: int = 256) -> Rows:
+    return Rows(views, np.arange(len(views[0])), chunk=chunk)
 
 
-def loss(head: LinearHead, features: Tensor, labels: Tensor) -> float:
-    return float(torch.nn.functional.cross_entropy(head(features).mean(0), labels))
+def fit(
+    rows: Rows, labels: NDArray[np.int64], scratch: Path, *, classes: int = CLASSES, shrinkage: float = 0.3
+) -> LinearHead:
+    return fit_discriminant(rows, torch.from_numpy(labels), classes, shrinkage, scratch=scratch).head
 
 
-def train(features: Tensor, labels: Tensor, **changes: object) -> list[tuple[float, LinearHead]]:
-    options = {"shrinkage": 0.3, "learning_rate": 1e-2, "epochs": 5, "batch_size": 32, "seed": 0} | changes
-    return list(train_head(features, labels, CLASSES, **options))  # type: ignore[arg-type]
+def logits_of(head: LinearHead, features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    return head(torch.from_numpy(features).float()).double().numpy()
 
 
-# ---- the discriminant -----------------------------------------------------------------------------------------------
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return torch.from_numpy(logits).softmax(1).numpy()
 
 
 @pytest.mark.parametrize("solver", ["lsqr", "eigen"])
 @pytest.mark.parametrize("shrinkage", [0.0, 0.1, 0.5, 1.0])
-def test_up_to_a_temperature_it_is_scikit_learns_linear_discriminant_analysis(shrinkage: float, solver: str) -> None:
+def test_up_to_a_temperature_it_is_scikit_learns_linear_discriminant_analysis(
+    tmp_path: Path, shrinkage: float, solver: str
+) -> None:
     features, labels = gaussians(400, seed=0)
     theirs = LinearDiscriminantAnalysis(solver=solver, shrinkage=shrinkage, priors=[1 / CLASSES] * CLASSES)
     expected = theirs.fit(features, labels).decision_function(features)
-    expected -= expected.mean(1, keepdims=True)  # a softmax knows no constant
-    head = fit_discriminant(torch.from_numpy(features).float()[None], torch.from_numpy(labels), CLASSES, shrinkage)
-    ours = head(torch.from_numpy(features).float()).numpy()
+    assert_equal_up_to_a_temperature(
+        logits_of(fit(as_rows(features), labels, tmp_path, shrinkage=shrinkage), features), expected
+    )
+
+
+def assert_equal_up_to_a_temperature(ours: NDArray[np.float64], expected: NDArray[np.float64]) -> None:
+    expected = expected - expected.mean(1, keepdims=True)  # a softmax knows no constant
     ours = ours - ours.mean(1, keepdims=True)
     temperature = (expected * ours).sum() / (ours * ours).sum()
     assert temperature > 0
     np.testing.assert_allclose(temperature * ours, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_its_probabilities_on_new_rows_are_calibrated_and_nearly_as_good_as_can_be() -> None:
-    features, labels = tensors(400)
-    head = fit_discriminant(features, labels, CLASSES, 0.0)
+def test_several_views_are_as_many_rows_to_scikit_learn(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
+    other = features + np.random.default_rng(1).normal(0, 1, features.shape)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=[1 / CLASSES] * CLASSES)
+    expected = theirs.fit(np.concatenate([features, other]), np.tile(labels, 2)).decision_function(features)
+    assert_equal_up_to_a_temperature(logits_of(fit(as_rows(features, other), labels, tmp_path), features), expected)
+
+
+def test_large_means_of_the_features_cost_no_digits(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
+    far = (features + 1000.0).astype(np.float32)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3, priors=[1 / CLASSES] * CLASSES)
+    expected = theirs.fit(far.astype(np.float64), labels).decision_function(far)
+    head = fit(as_rows(far), labels, tmp_path)
+    ours = far.astype(np.float64) @ head.weight.double().numpy().T
+    # The bias, of float32, is left out: at such a distance it cannot have the digits.
+    assert_equal_up_to_a_temperature(ours - ours.mean(0), expected - expected.mean(0))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
+def test_how_many_rows_are_read_at_a_time_changes_nothing(tmp_path: Path, chunk: int) -> None:
+    features, labels = gaussians(300, seed=0)
+    views = (features, features[::-1].copy())
+    whole, parts = (fit(as_rows(*views, chunk=size), labels, tmp_path) for size in (300, chunk))
+    torch.testing.assert_close(parts.weight, whole.weight, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(parts.bias, whole.bias, rtol=1e-4, atol=1e-5)
+
+
+def test_the_factor_whitens_the_rows_around_their_class_means(tmp_path: Path) -> None:
+    features, labels = gaussians(4000, seed=0)
+    fitted = fit_discriminant(as_rows(features), torch.from_numpy(labels), CLASSES, 0.0, scratch=tmp_path)
+    means = np.stack([features[labels == label].mean(0) for label in range(CLASSES)])
+    white = np.linalg.solve(fitted.factor.double().numpy(), (features - means[labels]).T)
+    np.testing.assert_allclose(white @ white.T / len(features), np.eye(WIDTH), atol=1e-3)
+    np.testing.assert_allclose(fitted.centre.numpy(), features.mean(0), atol=1e-4)
+
+
+def test_its_probabilities_on_new_rows_are_calibrated_and_nearly_as_good_as_can_be(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
+    head = fit(as_rows(features), labels, tmp_path, shrinkage=0.0)
     new_features, new_labels = gaussians(20_000, seed=1)
-    logits = head(torch.from_numpy(new_features).float()).double()
-    ours = sklearn_log_loss(new_labels, logits.softmax(1).numpy())
+    logits = logits_of(head, new_features)
+    ours = sklearn_log_loss(new_labels, softmax(logits))
     rival = LinearDiscriminantAnalysis(solver="lsqr").fit(*gaussians(20_000, seed=2))  # knows the truth, almost
     best = sklearn_log_loss(new_labels, rival.predict_proba(new_features))
     assert ours < 1.1 * best
     for factor in (0.5, 2.0):
-        assert sklearn_log_loss(new_labels, (factor * logits).softmax(1).numpy()) > ours
+        assert sklearn_log_loss(new_labels, softmax(factor * logits)) > ours
 
 
-def test_over_confident_discriminants_of_few_rows_are_softened() -> None:
+def test_over_confident_discriminants_of_few_rows_are_softened(tmp_path: Path) -> None:
     # 30 rows in 25 dimensions: without a temperature the discriminant is far too sure of itself.
     random = np.random.default_rng(0)
     labels = np.arange(30) % 2
-    features = torch.from_numpy(random.normal(0, 1, (30, 25)) + 0.5 * labels[:, None]).float()
-    head = fit_discriminant(features[None], torch.from_numpy(labels), 2, 0.05)
+    features = random.normal(0, 1, (30, 25)) + 0.5 * labels[:, None]
+    head = fit(as_rows(features), labels, tmp_path, classes=2, shrinkage=0.05)
     new_labels = np.arange(4000) % 2
-    new = torch.from_numpy(random.normal(0, 1, (4000, 25)) + 0.5 * new_labels[:, None]).float()
-    raw = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05).fit(features.numpy(), labels)
-    assert sklearn_log_loss(new_labels, head(new).double().softmax(1).numpy()) < 0.5 * sklearn_log_loss(
-        new_labels, raw.predict_proba(new.numpy())
-    )
+    new = random.normal(0, 1, (4000, 25)) + 0.5 * new_labels[:, None]
+    raw = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05).fit(features, labels)
+    ours = sklearn_log_loss(new_labels, softmax(logits_of(head, new)))
+    assert ours < 0.5 * sklearn_log_loss(new_labels, raw.predict_proba(new))
 
 
-def test_two_equal_views_say_no_more_than_one() -> None:
-    features, labels = tensors()
-    one = fit_discriminant(features, labels, CLASSES, 0.3)
-    two = fit_discriminant(features.repeat(2, 1, 1), labels, CLASSES, 0.3)
+def test_two_equal_views_say_no_more_than_one(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
+    one, two = fit(as_rows(features), labels, tmp_path), fit(as_rows(features, features), labels, tmp_path)
     torch.testing.assert_close(one.weight, two.weight, rtol=1e-3, atol=1e-4)
 
 
-def test_a_class_without_rows_gets_finite_logits_and_seldom_wins() -> None:
-    features, labels = tensors()
-    head = fit_discriminant(features, labels, CLASSES + 1, 0.3)
-    logits = head(features[0])
-    assert torch.isfinite(logits).all()
-    assert (logits.argmax(1) == CLASSES).float().mean() < 0.5
+def test_a_class_without_rows_gets_finite_logits_and_seldom_wins(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
+    logits = logits_of(fit(as_rows(features), labels, tmp_path, classes=CLASSES + 1), features)
+    assert np.isfinite(logits).all()
+    assert (logits.argmax(1) == CLASSES).mean() < 0.5
 
 
-def test_a_class_with_a_single_row_does_not_stop_the_fit() -> None:
-    features, labels = tensors()
+def test_a_class_with_a_single_row_does_not_stop_the_fit(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
     labels[0] = CLASSES  # row 0 is held out for the temperature, so the first fit does not see the class
-    assert torch.isfinite(fit_discriminant(features, labels, CLASSES + 1, 0.3).weight).all()
+    assert torch.isfinite(fit(as_rows(features), labels, tmp_path, classes=CLASSES + 1).weight).all()
 
 
-def test_features_that_never_change_do_not_stop_the_fit() -> None:
-    features, labels = tensors()
-    features[..., 2] = 0.0
-    assert torch.isfinite(fit_discriminant(features, labels, CLASSES, 0.0).weight).all()
+def test_features_that_never_change_do_not_stop_the_fit(tmp_path: Path) -> None:
+    features, labels = gaussians(400, seed=0)
+    features[:, 2] = 0.0
+    assert torch.isfinite(fit(as_rows(features), labels, tmp_path, shrinkage=0.0).weight).all()
 
 
-# ---- powers ---------------------------------------------------------------------------------------------------------
+# ---- prediction -----------------------------------------------------------------------------------------------------
 
 
-def test_the_power_keeps_the_sign() -> None:
-    torch.testing.assert_close(raise_to(torch.tensor([-4.0, 0.0, 9.0]), 0.5), torch.tensor([-2.0, 0.0, 3.0]))
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_predictions_are_the_mean_of_the_logits_of_all_views(tmp_path: Path, chunk: int) -> None:
+    features, labels = gaussians(40, seed=0)
+    views = (features, features + 1.0, features[::-1].copy())
+    head = fit(as_rows(*views), labels, tmp_path)
+    expected = np.mean([logits_of(head, view) for view in views], axis=0)
+    np.testing.assert_allclose(predict(head, as_rows(*views, chunk=chunk), tmp_path), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_power_one_changes_nothing() -> None:
-    values = torch.randn(10)
-    assert torch.equal(raise_to(values, 1.0), values)
-
-
-# ---- training -------------------------------------------------------------------------------------------------------
-
-
-def test_training_begins_with_the_discriminant() -> None:
-    features, labels = tensors()
-    _, first = train(features, labels)[0]
-    expected = fit_discriminant(features, labels, CLASSES, 0.3)
-    torch.testing.assert_close(first.weight, expected.weight)
-    torch.testing.assert_close(first.bias, expected.bias)
-
-
-def test_there_is_a_head_at_the_start_and_after_each_epoch() -> None:
-    assert len(train(*tensors(), epochs=3)) == 4
-
-
-def test_the_loss_on_the_training_rows_falls() -> None:
-    features, labels = tensors(120)
-    heads = [head for _, head in train(features, labels, epochs=20, shrinkage=0.8)]
-    assert loss(heads[-1], features, labels) < loss(heads[0], features, labels)
-
-
-def test_without_a_learning_rate_the_head_stays_where_it_began() -> None:
-    # It leaves for whitened coordinates and comes back: both ways must be right.
-    features, labels = tensors()
-    heads = [head for _, head in train(features, labels, learning_rate=1e-12)]
-    torch.testing.assert_close(heads[-1](features), heads[0](features), rtol=1e-3, atol=1e-3)
-
-
-def test_heads_of_earlier_epochs_are_not_changed_by_later_ones() -> None:
-    features, labels = tensors()
-    kept, copies = [], []
-    options = {"shrinkage": 0.3, "learning_rate": 1e-2, "epochs": 3, "batch_size": 32, "seed": 0}
-    for _, head in train_head(features, labels, CLASSES, **options):  # type: ignore[arg-type]
-        kept.append(head.weight)
-        copies.append(head.weight.clone())
-    assert all(torch.equal(weight, copy) for weight, copy in zip(kept, copies, strict=True))
-    assert not torch.equal(kept[1], kept[2])
-
-
-def test_the_same_seed_gives_the_same_heads() -> None:
-    first, second = train(*tensors()), train(*tensors())
-    assert all(torch.equal(a.weight, b.weight) and x == y for (x, a), (y, b) in zip(first, second, strict=True))
-
-
-def test_another_seed_gives_another_head_after_the_start() -> None:
-    first, second = train(*tensors()), train(*tensors(), seed=1)
-    assert torch.equal(first[0][1].weight, second[0][1].weight)
-    assert not torch.equal(first[-1][1].weight, second[-1][1].weight)
-
-
-def test_a_batch_larger_than_the_rows_is_all_rows() -> None:
-    features, labels = tensors(40)
-    assert len(train(features, labels, batch_size=1000, epochs=2)) == 3
+def test_nothing_stays_in_the_scratch_folder(tmp_path: Path) -> None:
+    features, labels = gaussians(40, seed=0)
+    logits = predict(fit(as_rows(features), labels, tmp_path), as_rows(features), tmp_path)
+    assert logits.shape == (40, CLASSES)
+    assert list(tmp_path.iterdir()) == []

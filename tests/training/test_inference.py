@@ -10,7 +10,8 @@ from torch import nn
 
 from automl_car.catalog.records import Backbone
 from automl_car.training.inference import predict_logits
-from automl_car.training.photos import evaluation_picture, normalise
+from automl_car.training.photos import Normaliser, evaluation_picture
+from automl_car.training.step import Step, passes
 
 CPU = torch.device("cpu")
 BACKBONE = Backbone("toy", lambda classes: None, image_size=16)
@@ -36,20 +37,19 @@ def _predict(
     rows: list[int], *, flip: bool, batch_size: int = 3, model: nn.Module | None = None
 ) -> NDArray[np.float32]:
     return predict_logits(
-        model or LeftRedRightBlue(),
+        passes(model or LeftRedRightBlue(), Step(), CPU),
         pick,
         rows,
         backbone=BACKBONE,
         image_size=16,
         batch_size=batch_size,
         flip=flip,
-        device=CPU,
     )
 
 
 def _by_hand(row: int, *, mirrored: bool) -> list[float]:
     picture = torch.from_numpy(evaluation_picture(pick(row), 16, "bicubic")[None].copy())
-    image = normalise(picture, BACKBONE.mean, BACKBONE.std, CPU)[0].numpy()
+    image = Normaliser(BACKBONE, CPU)(picture)[0].numpy()
     image = image[:, :, ::-1] if mirrored else image
     return [float(image[0, :, :8].mean()), float(image[2, :, 8:].mean())]
 
@@ -92,14 +92,13 @@ def test_the_check_is_called_before_each_batch_and_can_end_the_prediction() -> N
 
     with pytest.raises(TimeoutError):
         predict_logits(
-            LeftRedRightBlue(),
+            passes(LeftRedRightBlue(), Step(), CPU),
             pick,
             range(10),
             backbone=BACKBONE,
             image_size=16,
             batch_size=2,
             flip=False,
-            device=CPU,
             check=check,
         )
     assert calls == [0, 1, 2]

@@ -1,0 +1,33 @@
+"""Which photos a search is about: the contest's, or generated ones."""
+
+from __future__ import annotations
+
+from automl_car.config import Config
+from automl_car.data.index import read_dataset
+from automl_car.data.sample import write_sample
+from automl_car.pipeline.outcome import View
+from automl_car.records import Dataset
+from automl_car.workspace import Workspace
+
+
+def read_photos(workspace: Workspace, config: Config, *, sample: bool, view: View) -> Dataset:
+    """Find the photos and labels; no photo is opened.
+
+    Args:
+        sample: generate the photos of fictional cars, if they are not there, and take those.
+
+    Raises:
+        DataError: files are missing or contradict each other.
+    """
+    if sample:
+        view.note(f"sample photos of fictional cars: {workspace.sample}")
+        write_sample(workspace.sample, seed=0)
+    data = config.data
+    return read_dataset(
+        workspace.sample if sample else workspace.data(config),
+        train=data.train,
+        test=data.test,
+        sample_submission=data.sample_submission,
+        class_aliases=data.class_aliases,
+        exclude=data.exclude,
+    )

@@ -1,0 +1,197 @@
+"""Which way of computing passes is fastest: measured once per backbone, size, batch and device, and remembered.
+
+    <cache>/steps/<key>.json    what was measured, to be read by people too
+
+No rule says beforehand what is fast: bfloat16 doubles the speed of ResNets on processors that have it and slows
+EfficientNets down, and small micro-batches suit a processor's caches and starve a GPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from automl_car.catalog.records import Backbone
+from automl_car.files import write_atomically
+from automl_car.records import Recipe, fingerprint
+from automl_car.training.device import device_name
+from automl_car.training.optimizer import set_training_mode
+from automl_car.training.step import Passes, Step, passes, plain_step
+
+_VERSION = 1  # raise it when what is measured changes
+_PATIENCE = 20.0  # seconds for all measurements of one backbone and size
+_REPEATS = 4  # steps of each way, the first of which does not count
+_MARGIN = 0.93  # of the time of the plainer way, which must be undercut: measurements are noisy, and plain is robust
+_SMALLEST = 8  # images of the smallest micro-batch that is tried
+_LEAST_COSINE = 0.98  # between the gradients in bfloat16 and in float32; below it, speed is not worth it
+
+
+Example = tuple[Tensor, Tensor]  # images float32 (B, 3, S, S) and targets float32 (B, C)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one way costs: seconds per image forward and backward, and once per fold before the first step."""
+
+    step: Step
+    seconds: float
+    setup: float = 0.0
+
+    def total(self, images: int) -> float:
+        """Seconds for a fold that trains on this many images, repetitions counted."""
+        return self.setup + self.seconds * images
+
+
+def pick_step(measured: tuple[Measured, ...], images: int) -> Measured:
+    """The way with the lowest cost; an earlier, plainer one unless a later one is clearly cheaper.
+
+    Args:
+        images: that a fold trains on, repetitions counted; many make a costly compilation worth it.
+    """
+    best = measured[0]
+    for other in measured[1:]:
+        if other.total(images) < _MARGIN * best.total(images):
+            best = other
+    return best
+
+
+def measured_steps(
+    model: nn.Module, backbone: Backbone, recipe: Recipe, num_classes: int, device: torch.device, cache: Path
+) -> tuple[Measured, ...]:
+    """What every way to train `model` on `device` costs, a plain one first; read where it was measured before.
+
+    Args:
+        model: images float32 (B, 3, S, S) to logits (B, num_classes); left as it is.
+        cache: folder of all caches.
+    """
+    what = {
+        "version": _VERSION,
+        "backbone": backbone.name,
+        "source": backbone.source,
+        "params": dict(recipe.params),
+        "image_size": recipe.image_size,
+        "batch_size": recipe.batch_size,
+        "freeze_norm": recipe.freeze_norm,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+    file = cache / "steps" / f"{fingerprint(what)}.json"
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))["measured"]
+        return tuple(Measured(Step(**value.pop("step")), **value) for value in values)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        measured = tuple(_measure(copy.deepcopy(model), recipe, num_classes, device))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(what | {"measured": [asdict(one) for one in measured]}, indent=1))
+    return measured
+
+
+# ---- measuring ------------------------------------------------------------------------------------------------------
+
+
+def _measure(model: nn.Module, recipe: Recipe, num_classes: int, device: torch.device) -> Iterator[Measured]:
+    """The plain way, then one change after the other, each on top of the best before it."""
+    stop = time.perf_counter() + _PATIENCE
+    example = example_batch(recipe, num_classes, device)
+    set_training_mode(model, freeze_norm=recipe.freeze_norm)
+    splits = device.type == "cpu" and not _has_batch_statistics(model)
+    smallest = _SMALLEST if splits and recipe.batch_size > _SMALLEST else 0
+    best = _first(model, replace(plain_step(device), micro_batch=smallest), example, device)
+    yield best
+    for change in _changes(best.step, recipe.batch_size, device):
+        candidate = replace(best.step, **change)
+        images, targets = _part(candidate, example)
+        if best.seconds * len(images) * _REPEATS > stop - time.perf_counter():
+            continue
+        if candidate.precision != best.step.precision and not _agree(model, best.step, candidate, device, *example):
+            continue
+        other = time_step(passes(model, candidate, device), images, targets)
+        yield other
+        if not other.setup and other.seconds < _MARGIN * best.seconds:
+            best = other
+
+
+def _first(model: nn.Module, step: Step, example: Example, device: torch.device) -> Measured:
+    """The step, or with the largest micro-batch that fits into the memory of a GPU."""
+    while True:
+        try:
+            return time_step(passes(model, step, device), *_part(step, example))
+        except torch.OutOfMemoryError:
+            half = (step.micro_batch or len(example[0])) // 2
+            if not half or _has_batch_statistics(model):  # statistics of half a batch are others
+                raise
+            step = replace(step, micro_batch=half)
+            model.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+
+
+def _changes(first: Step, batch_size: int, device: torch.device) -> Iterator[dict[str, Any]]:
+    """What is tried: layout and precision with few images, then more images at a time."""
+    yield {"channels_last": not first.channels_last}
+    if device.type == "cpu":
+        yield {"precision": "bfloat16"}
+    if device.type == "cpu" and first.micro_batch:
+        sizes = [first.micro_batch << power for power in range(1, batch_size.bit_length())]
+        yield from ({"micro_batch": size} for size in [*(size for size in sizes if size < batch_size), 0])
+    if device.type == "cuda":
+        yield {"compiled": True}
+
+
+def time_step(network: Passes, images: Tensor, targets: Tensor) -> Measured:
+    """The fastest of some steps: whatever else the machine does can only slow one down."""
+    times = []
+    for _ in range(_REPEATS):
+        began = _now(network.device)
+        network.backward(images, targets)
+        times.append(_now(network.device) - began)
+        network.model.zero_grad(set_to_none=True)
+    fastest = min(times[1:])
+    # The first step of a compiled network compiles it; of others, it only allocates memory.
+    return Measured(network.step, fastest / len(images), times[0] - fastest if network.step.compiled else 0.0)
+
+
+def _agree(model: nn.Module, step: Step, other: Step, device: torch.device, images: Tensor, targets: Tensor) -> bool:
+    """Whether both give a gradient of the same direction."""
+    gradients = []
+    for way in (step, other):
+        passes(model, way, device).backward(images[:_SMALLEST], targets[:_SMALLEST])
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        model.zero_grad(set_to_none=True)
+    return float(F.cosine_similarity(gradients[0], gradients[1], dim=0)) >= _LEAST_COSINE
+
+
+def example_batch(recipe: Recipe, num_classes: int, device: torch.device) -> Example:
+    """A batch of smooth random pictures with random labels."""
+    random = torch.Generator().manual_seed(0)
+    coarse = torch.randn(recipe.batch_size, 3, 8, 8, generator=random)
+    images = F.interpolate(coarse, (recipe.image_size, recipe.image_size), mode="bilinear")
+    labels = torch.randint(num_classes, (recipe.batch_size,), generator=random)
+    return images.to(device), F.one_hot(labels, num_classes).float().to(device)
+
+
+def _part(step: Step, example: Example) -> Example:
+    images, targets = example
+    count = step.micro_batch or len(images)
+    return images[:count], targets[:count]
+
+
+def _has_batch_statistics(model: nn.Module) -> bool:
+    """Whether an image's logits depend on the images beside it."""
+    return any(isinstance(layer, _BatchNorm) and layer.training for layer in model.modules())
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

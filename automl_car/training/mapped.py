@@ -1,0 +1,88 @@
+"""Arrays too large for memory: written row by row with ordinary writes, then read through a memory map.
+
+A writable map would be shorter to use, but on a full disk touching one of its pages kills the process with SIGBUS; a
+write is an error that can be told.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from automl_car.errors import DataError
+
+_HALF = "<f2"  # float16 as a .npy file calls it
+
+
+def write_header(path: Path, shape: tuple[int, int]) -> None:
+    """Begin a .npy file of float16, to which `append_rows` adds the N rows of its shape (N, D).
+
+    Raises:
+        DataError: the disk is full.
+    """
+    with _telling(path.parent), path.open("wb") as file:
+        header = {"descr": _HALF, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def append_rows(path: Path, rows: NDArray[np.float16]) -> None:
+    """Add rows float16 (n, D) to the end of a .npy file.
+
+    Raises:
+        DataError: the disk is full.
+    """
+    with _telling(path.parent), path.open("ab") as file:
+        file.write(np.ascontiguousarray(rows, dtype=_HALF).data)
+
+
+def wait_for_disk(path: Path) -> None:
+    """Return when all that was written to a file is on the disk.
+
+    Raises:
+        DataError: the disk is full.
+    """
+    with _telling(path.parent), path.open("ab") as file:
+        os.fsync(file.fileno())
+
+
+def spill(directory: Path, chunks: Iterable[Tensor]) -> Tensor:
+    """Put rows into a file without a name, which is gone when the tensor is, even if the process is killed.
+
+    Args:
+        directory: of the file; is made.
+        chunks: (n, D) each, of one floating-point type, on any device; at least one.
+
+    Returns:
+        (N, D) of that type on the host: all chunks, one below the other, mapped into memory. What is written to it
+        changes the tensor and not the file.
+
+    Raises:
+        DataError: the disk is full.
+    """
+    with _telling(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory) as file:
+            for chunk in chunks:
+                rows = chunk.contiguous().cpu().numpy()
+                file.write(rows.data)
+            file.flush()
+            return torch.from_numpy(np.memmap(file, rows.dtype, "c").reshape(-1, rows.shape[1]))
+
+
+@contextmanager
+def _telling(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"Features cannot be written to {directory}: {error.strerror or error}.",
+            hint="Free space on that disk, or put the cache on another one.",
+        ) from error

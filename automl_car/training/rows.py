@@ -1,0 +1,81 @@
+"""Rows of memory-mapped features, read a chunk at a time: what a linear head learns from and is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from automl_car.records import IntArray
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Some rows of the features of all views.
+
+    Attributes:
+        views: float (N, D) each: the features of one view of every photo.
+        rows: int64 (n,): which of them.
+        power: that features are raised to.
+        device: that chunks are put on.
+        chunk: rows that are in memory at a time.
+    """
+
+    views: Sequence[NDArray[np.floating[Any]]]
+    rows: IntArray
+    power: float = 1.0
+    device: torch.device = CPU
+    chunk: int = 256
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.views[0].shape[1])
+
+    def only(self, mask: NDArray[np.bool_]) -> Rows:
+        """Those rows where the mask (n,) is true."""
+        return replace(self, rows=self.rows[mask])
+
+    def by_view(self) -> Iterator[tuple[slice, Tensor]]:
+        """Chunks of the first view, then of the second, and so on.
+
+        Yields:
+            Which of the n rows, and their features float32 (b, D).
+        """
+        for view in self.views:
+            for part in self._parts():
+                yield part, self._load(view, part)
+
+    def means(self) -> Iterator[tuple[slice, Tensor]]:
+        """Chunks of the mean over all views: a linear head's logits for it are the mean of its logits for the views.
+
+        Yields:
+            Which of the n rows, and their means float32 (b, D).
+        """
+        for part in self._parts():
+            total = self._load(self.views[0], part)
+            for view in self.views[1:]:
+                total += self._load(view, part)
+            yield part, total.div_(len(self.views))
+
+    def _parts(self) -> Iterator[slice]:
+        for start in range(0, len(self.rows), self.chunk):
+            yield slice(start, min(start + self.chunk, len(self.rows)))
+
+    def _load(self, view: NDArray[np.floating[Any]], part: slice) -> Tensor:
+        return raise_to(torch.from_numpy(view[self.rows[part]]).to(self.device).float(), self.power)
+
+
+def raise_to(features: Tensor, power: float) -> Tensor:
+    """sign(x) |x| ** power, element by element."""
+    return features if power == 1.0 else features.abs().pow_(power).copysign_(features)
