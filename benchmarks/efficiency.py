@@ -1,6 +1,6 @@
 """How much of a fold's wall time is the network's own: pure passes on data in memory over the real fold.
 
-python benchmarks/efficiency.py [--backbone efficientnet_lite0] [--size 128] [--epochs 8]
+python benchmarks/efficiency.py [--backbone efficientnet_lite0] [--size 128] [--epochs 30]
 
 The passes are those that the fold needs: forward and backward for each training batch, forward for the photo and its
 mirror image of each validation and test row, of the sample photos. They are timed between the epochs of the fold, on
@@ -31,7 +31,7 @@ from automl_car.training.fold import train_fold
 from automl_car.training.optimizer import set_training_mode
 from automl_car.training.step import Step, passes
 
-BETWEEN = 8  # passes of each kind that are timed after each epoch
+BETWEEN = 4  # passes of each kind that are timed after each epoch
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--augmentation", default="light")
     parser.add_argument("--weights", default="pretrained")
     options = parser.parse_args()

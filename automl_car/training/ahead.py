@@ -1,22 +1,28 @@
-"""Makes the next item in a background thread while the one before is used.
+"""Makes the next items in background threads while the network works on the one before.
 
-Decoding, cropping and resizing release Python's lock, and so do a network's passes: a thread is enough to hide the one
-behind the other, and costs no copy between processes.
+Cropping and resizing release Python's lock, and so do a network's passes: threads are enough to hide the one behind the
+other, and cost no copy between processes. On a CPU both want the same cores. There the threads are given the lowest
+priority, so that they fill the gaps that the network leaves, and have all cores when it waits for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_LOWEST = 19  # of the priorities of setpriority(2)
+
 
 def ahead(items: Iterator[T]) -> Iterator[T]:
     """The items in their order, one of them made in advance; what making them raises is raised here."""
     end: Any = object()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    thread = ThreadPoolExecutor(1, thread_name_prefix="ahead", initializer=step_back)
     try:
         coming = thread.submit(next, items, end)
         while (item := coming.result()) is not end:
@@ -24,3 +30,20 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
     finally:
         thread.shutdown(cancel_futures=True)
+
+
+def side_by_side(threads: int) -> ThreadPoolExecutor:
+    """Threads that share the work on one item; close it after use."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="picture", initializer=step_back)
+
+
+def for_each(pool: ThreadPoolExecutor, work: Callable[[int], None], count: int) -> None:
+    """Call `work` with 0 … count - 1, in threads; what it raises is raised here."""
+    for _ in pool.map(work, range(count)):
+        pass
+
+
+def step_back() -> None:
+    """Give the calling thread the lowest priority, where a thread has one of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST)

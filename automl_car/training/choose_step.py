@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from automl_car.catalog.records import Backbone
+from automl_car.catalog.records import Backbone, own_values
 from automl_car.files import write_atomically
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.device import device_name
@@ -66,19 +66,27 @@ def pick_step(measured: tuple[Measured, ...], images: int) -> Measured:
 
 
 def measured_steps(
-    model: nn.Module, backbone: Backbone, recipe: Recipe, num_classes: int, device: torch.device, cache: Path
+    model: nn.Module,
+    backbone: Backbone,
+    recipe: Recipe,
+    num_classes: int,
+    device: torch.device,
+    cache: Path,
+    *,
+    tell: Callable[[], None] = lambda: None,
 ) -> tuple[Measured, ...]:
     """What every way to train `model` on `device` costs, a plain one first; read where it was measured before.
 
     Args:
         model: images float32 (B, 3, S, S) to logits (B, num_classes); left as it is.
         cache: folder of all caches.
+        tell: called before something is measured.
     """
     what = {
         "version": _VERSION,
         "backbone": backbone.name,
         "source": backbone.source,
-        "params": dict(recipe.params),
+        "params": own_values(backbone.name, dict(recipe.params)),
         "image_size": recipe.image_size,
         "batch_size": recipe.batch_size,
         "freeze_norm": recipe.freeze_norm,
@@ -91,6 +99,8 @@ def measured_steps(
         values = json.loads(file.read_text(encoding="utf-8"))["measured"]
         return tuple(Measured(Step(**value.pop("step")), **value) for value in values)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
+        tell()
+    with torch.random.fork_rng():  # what a network draws here, its training must not miss
         measured = tuple(_measure(copy.deepcopy(model), recipe, num_classes, device))
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(what | {"measured": [asdict(one) for one in measured]}, indent=1))

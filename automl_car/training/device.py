@@ -24,6 +24,12 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def give_back_memory() -> None:
+    """Give memory that was freed back to the system; what `keep_freed_memory` keeps would count as used."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def device_name(device: torch.device) -> str:
     """The model of the GPU or of the processor, as far as the system tells."""
     if device.type == "cuda":
@@ -58,14 +64,9 @@ def keep_freed_memory() -> bool:
     return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """TEMPORARY until features use Passes."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-
-
 def helper_threads(device: torch.device) -> int:
-    """Threads that make pictures beside the network: one where it needs the cores itself, else some of them."""
-    return 1 if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    """Threads that make pictures beside the network: on a CPU as many as it computes with (see `ahead`)."""
+    return torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1)
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -89,8 +90,6 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
-        if platform.libc_ver()[0] == "glibc":
-            ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps would count as used
         with contextlib.suppress(OSError):  # a container may forbid it
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets VmHWM
 

@@ -9,7 +9,6 @@ the first steps do not spoil them.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -20,7 +19,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from automl_car.catalog.records import Augmentation, Backbone, own_values
@@ -33,7 +31,7 @@ from automl_car.training.inference import predict_logits
 from automl_car.training.loader import Batch, EpochBatches, TrainingPhotos, training_loader
 from automl_car.training.mixing import mirror, mix
 from automl_car.training.model import classifier
-from automl_car.training.optimizer import make_mean_model, make_optimizer, schedule, set_rates, set_training_mode
+from automl_car.training.optimizer import MeanModel, make_optimizer, schedule, set_rates, set_training_mode
 from automl_car.training.photos import Normaliser, Pick
 from automl_car.training.progressive import image_sides
 from automl_car.training.step import Passes
@@ -71,7 +69,7 @@ class _Run:
     """What stays the same from step to step."""
 
     passes: Passes
-    mean_model: ModelEmaV3 | None
+    mean_model: MeanModel | None
     optimizer: torch.optim.Optimizer
     rates: list[float]
     recipe: Recipe
@@ -87,7 +85,7 @@ class _Run:
         """Passes of the network that is validated and kept: the running mean, if there is one."""
         if self.mean_model is None:
             return self.passes
-        mean: nn.Module = self.mean_model.module
+        mean = self.mean_model.model
         return Passes(mean, self.passes.step, self.passes.device, mean)
 
 
@@ -122,7 +120,7 @@ def fine_tune(
     optimizer, rates = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=start is not None)
     run = _Run(
         passes,
-        make_mean_model(passes.model, recipe.ema, len(batches)),
+        MeanModel(passes.model, recipe.ema * len(batches)) if recipe.ema else None,
         optimizer,
         rates,
         recipe,
@@ -145,10 +143,11 @@ def fine_tune(
         loss = log_loss(logits, labels)
         yield Epoch(epoch, recipe.epochs, train_loss, loss, time.monotonic() - began)
         _refuse_divergence(loss, epoch, recipe, num_classes)
-        if loss < best_loss or not recipe.patience:
+        # Without patience the last epoch is kept; copying the weights of those before would be wasted.
+        if loss < best_loss if recipe.patience else epoch == recipe.epochs:
             speed = epoch * len(batches) * batches.batch_size / training_seconds
             best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged.model), logits, speed)
-        elif epoch - best_epoch >= recipe.patience:
+        elif recipe.patience and epoch - best_epoch >= recipe.patience:
             break
     return best
 
@@ -169,6 +168,7 @@ def _train_epoch(run: _Run, loader: Iterable[Batch], epoch: int, *, steps: int) 
     total = torch.zeros((), device=passes.device)
     mixing = epoch <= recipe.epochs * (1 - recipe.plain_epochs)
     set_training_mode(passes.model, freeze_norm=recipe.freeze_norm)
+    parameters = list(passes.model.parameters())
     for number, (pictures, labels) in enumerate(loader):
         done = ((epoch - 1) * steps + number) / run.steps
         run.check(done)
@@ -177,10 +177,10 @@ def _train_epoch(run: _Run, loader: Iterable[Batch], epoch: int, *, steps: int) 
         run.optimizer.zero_grad(set_to_none=True)
         total += passes.backward(images, targets, label_smoothing=recipe.label_smoothing)
         if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(passes.model.parameters(), recipe.clip_norm)
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         run.optimizer.step()
         if run.mean_model is not None:
-            run.mean_model.update(passes.model)
+            run.mean_model.update()
         if number % _LOOK_EVERY == 0:
             _refuse_not_finite(total, epoch, number)
     return _refuse_not_finite(total, epoch, steps - 1) / steps
@@ -226,7 +226,8 @@ def _set_head(layer: nn.Linear, start: LinearHead) -> None:
 
 
 def _on_host(model: nn.Module) -> dict[str, Tensor]:
-    return {name: copy.deepcopy(tensor.detach()).cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = model.state_dict()
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
 
 def _refuse_divergence(loss: float, epoch: int, recipe: Recipe, num_classes: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from automl_car.records import IntArray
-from automl_car.training.ahead import ahead
+from automl_car.training.ahead import ahead, for_each, side_by_side
 from automl_car.training.augment import augment, sample_seed
-from automl_car.training.photos import Pick
+from automl_car.training.photos import Pick, Picture
 
 Key = tuple[int, IntArray]  # an epoch, and the rows of one batch
 Batch = tuple[Tensor, Tensor]
@@ -43,11 +45,23 @@ class TrainingPhotos(Dataset[Batch]):
     def __getitem__(self, key: Key) -> Batch:
         """Pictures uint8 (B, S, S, 3) and labels int64 (B,) of the rows in an epoch, which counts from 1."""
         epoch, rows = key
-        side = self.sides[epoch - 1]
-        pictures = np.empty((len(rows), side, side, 3), np.uint8)
+        pictures = self.empty(key)
         for place, row in enumerate(rows.tolist()):
-            seed = sample_seed(self.seed, epoch, row)
-            pictures[place] = augment(self.transforms[side], self.pick(row), seed=seed)
+            pictures[place] = self.picture(epoch, row, self.transforms)
+        return self.batch(pictures, rows)
+
+    def picture(self, epoch: int, row: int, transforms: Mapping[int, Any]) -> Picture:
+        """The picture of a photo in an epoch, made by one of the transforms, which two threads must not share."""
+        transform = transforms[self.sides[epoch - 1]]
+        return augment(transform, self.pick(row), seed=sample_seed(self.seed, epoch, row))
+
+    def empty(self, key: Key) -> Picture:
+        """Room for the pictures of a batch."""
+        side = self.sides[key[0] - 1]
+        return np.empty((len(key[1]), side, side, 3), np.uint8)
+
+    def batch(self, pictures: Picture, rows: IntArray) -> Batch:
+        """What the network gets of pictures and the rows that they show."""
         return torch.from_numpy(pictures), torch.from_numpy(self.labels[rows])
 
 
@@ -73,11 +87,11 @@ def training_loader(photos: TrainingPhotos, batches: EpochBatches, workers: int,
     """Batches of pictures uint8 (B, S, S, 3) and labels int64 (B,), an epoch each time it is walked through.
 
     Args:
-        workers: processes that make batches; 0 makes them in a thread of this process.
+        workers: processes that make batches; 0 makes them in threads of this process.
         pin: whether batches lie in memory that a GPU can copy from by itself.
     """
     if not workers:
-        return _InThread(photos, batches)
+        return _InThreads(photos, batches, torch.get_num_threads())
     return DataLoader(
         photos,
         sampler=batches,
@@ -96,14 +110,36 @@ def pick_workers(configured: int | None, device: torch.device) -> int:
     return 0 if device.type == "cpu" else min(16, os.cpu_count() or 1)
 
 
-class _InThread:
-    def __init__(self, photos: TrainingPhotos, batches: EpochBatches) -> None:
+class _InThreads:
+    """Makes one batch in advance, its pictures side by side."""
+
+    def __init__(self, photos: TrainingPhotos, batches: EpochBatches, threads: int) -> None:
         self.photos = photos
         self.batches = batches
+        self.threads = threads
 
     def __iter__(self) -> Iterator[Batch]:
         _one_thread(0)
-        return ahead(map(self.photos.__getitem__, iter(self.batches)))
+        own = threading.local()
+
+        def picture(epoch: int, row: int) -> Picture:
+            if not hasattr(own, "transforms"):
+                own.transforms = copy.deepcopy(self.photos.transforms)
+            return self.photos.picture(epoch, row, own.transforms)
+
+        with side_by_side(self.threads) as pool:
+
+            def batch(key: Key) -> Batch:
+                epoch, rows = key
+                pictures = self.photos.empty(key)
+
+                def fill(place: int) -> None:
+                    pictures[place] = picture(epoch, int(rows[place]))
+
+                for_each(pool, fill, len(rows))
+                return self.photos.batch(pictures, rows)
+
+            yield from ahead(map(batch, iter(self.batches)))
 
 
 def _one_thread(worker: int) -> None:

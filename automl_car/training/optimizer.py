@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 import torch
 from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
-from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -84,11 +84,31 @@ def set_rates(optimizer: torch.optim.Optimizer, peaks: list[float], share: float
         group["lr"] = peak * share
 
 
-def make_mean_model(model: nn.Module, half_life: float, steps_per_epoch: int) -> ModelEmaV3 | None:
-    """A running mean of the weights with a half-life in epochs; None for a half-life of 0."""
-    if not half_life:
-        return None
-    return ModelEmaV3(model, decay=0.5 ** (1 / max(1.0, half_life * steps_per_epoch)))
+class MeanModel:
+    """A running mean of a network's weights and statistics (Polyak & Juditsky, 1992), exponentially weighted.
+
+    timm's has the same result, and looks all tensors up by name at every step, which costs a hundredth of the training
+    of a small network.
+
+    Args:
+        model: whose mean is taken; the mean starts at its weights.
+        half_life: in steps.
+    """
+
+    def __init__(self, model: nn.Module, half_life: float) -> None:
+        self.model = copy.deepcopy(model).eval()
+        self._decay = 0.5 ** (1 / max(1.0, half_life))
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self._means = [mean for mean, _ in pairs if mean.is_floating_point()]
+        self._values = [value for mean, value in pairs if mean.is_floating_point()]
+        self._counters = [(mean, value) for mean, value in pairs if not mean.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Move the mean towards the network's weights of now."""
+        torch._foreach_lerp_(self._means, self._values, 1 - self._decay)
+        for mean, value in self._counters:
+            mean.copy_(value)
 
 
 def set_training_mode(model: nn.Module, *, freeze_norm: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from automl_car.catalog.records import Backbone
 from automl_car.records import IntArray
-from automl_car.training.ahead import ahead
+from automl_car.training.ahead import ahead, for_each, side_by_side
 
 Picture = NDArray[np.uint8]
 Pick = Callable[[int], Picture]
@@ -54,7 +53,7 @@ def evaluation_batches(
     Args:
         threads: that squeeze photos side by side.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="squeeze") as pool:
+    with side_by_side(threads) as pool:
 
         def batch(start: int) -> Tensor:
             chosen = rows[start : start + batch_size]
@@ -63,18 +62,10 @@ def evaluation_batches(
             def fill(place: int) -> None:
                 pictures[place] = evaluation_picture(pick(int(chosen[place])), image_size, interpolation)
 
-            list(pool.map(fill, range(len(chosen))))
+            for_each(pool, fill, len(chosen))
             return torch.from_numpy(pictures)
 
         yield from ahead(map(batch, range(0, len(rows), batch_size)))
-
-
-def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
-    """TEMPORARY until features use Normaliser."""
-    images = batch.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    scale = torch.tensor([1 / (255 * s) for s in std], device=device).view(1, 3, 1, 1)
-    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=device).view(1, 3, 1, 1)
-    return torch.addcmul(shift, images.float(), scale)
 
 
 class Normaliser:

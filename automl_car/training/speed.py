@@ -26,6 +26,7 @@ _FEATURES_BATCH = 32
 def measure_speed(task: SpeedTask, catalog: Catalog) -> Speed:
     """Time the recipe's passes as a fold would compute them, or the training of its head."""
     device = devices.pick_device()
+    devices.give_back_memory()
     devices.reset_peak_memory(device)
     model = build_model(catalog.backbone(task.recipe.backbone), task.recipe, task.num_classes)
     measure = _measure_head if task.recipe.tuning == "head" else _measure_full

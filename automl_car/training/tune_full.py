@@ -66,8 +66,11 @@ def _step(work: Work, model: nn.Module) -> Step:
     task, recipe = work.task, work.task.recipe
     if task.step == "plain":
         return plain_step(work.device)
-    work.report(Progress(f"measuring {recipe.backbone} at {recipe.image_size} px", 0, 1))
-    measured = measured_steps(model, work.backbone, recipe, work.num_classes, work.device, task.cache)
+
+    def tell() -> None:
+        work.report(Progress(f"measuring {recipe.backbone} at {recipe.image_size} px", 0, 1))
+
+    measured = measured_steps(model, work.backbone, recipe, work.num_classes, work.device, task.cache, tell=tell)
     return pick_step(measured, recipe.epochs * len(work.training)).step
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from automl_car.training.ahead import ahead
+from automl_car.training.ahead import ahead, for_each, side_by_side
 
 
 def test_items_come_once_and_in_their_order() -> None:
@@ -56,3 +58,29 @@ def test_a_stream_that_is_closed_leaves_no_thread_behind() -> None:
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives threads priorities of their own")
+def test_its_thread_steps_back_and_the_others_do_not() -> None:
+    def priorities() -> Iterator[int]:
+        yield os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert list(ahead(priorities())) == [19]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+def test_work_side_by_side_is_done_once_for_each_number() -> None:
+    done: list[int] = []
+    with side_by_side(3) as pool:
+        for_each(pool, done.append, 100)
+    assert sorted(done) == list(range(100))
+
+
+def test_an_error_of_work_side_by_side_is_raised() -> None:
+    def work(number: int) -> None:
+        if number == 7:
+            raise ValueError("the seventh")
+
+    with side_by_side(2) as pool, pytest.raises(ValueError, match="the seventh"):
+        for_each(pool, work, 10)

@@ -87,6 +87,28 @@ def test_another_size_batch_or_mode_is_measured_on_its_own(tmp_path: Path, chang
     assert len(list((tmp_path / "steps").iterdir())) == 2
 
 
+def test_parameters_of_the_augmentation_are_not_measured_again(tmp_path: Path) -> None:
+    measure(tmp_path)
+    measure(tmp_path, replace(RECIPE, augmentation="light", params=(("light.border", 0.3),)))
+    assert len(list((tmp_path / "steps").iterdir())) == 1
+
+
+def test_measuring_draws_no_random_number_that_training_would_miss(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    measure(tmp_path, model=model)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_only_a_real_measurement_is_told(tmp_path: Path) -> None:
+    told: list[bool] = []
+    for _ in range(2):
+        measured_steps(network(), BACKBONE, RECIPE, 3, CPU, tmp_path, tell=lambda: told.append(True))
+    assert told == [True]
+
+
 def test_a_damaged_file_is_measured_again(tmp_path: Path) -> None:
     measure(tmp_path)
     (file,) = (tmp_path / "steps").iterdir()

@@ -23,6 +23,7 @@ from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Recipe
 from automl_car.store import read_logits, read_model, read_result
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.fold import train_fold
+from automl_car.training.step import Step, passes
 
 HEAD = Recipe("toy", tuning="head", image_size=16, epochs=3, weights="random", params=(("toy.width", 8),))
 FULL = replace(
@@ -118,14 +119,13 @@ def test_the_weights_of_a_full_fold_give_its_logits(bench: Bench) -> None:
 
     logits = read_logits(task.fold_directory)
     again = predict_logits(
-        model,
+        passes(model, Step(), torch.device("cpu")),
         bench.prepared.train_image,
         logits.rows,
         backbone=bench.catalog.backbone("toy"),
         image_size=16,
         batch_size=8,
         flip=True,
-        device=torch.device("cpu"),
     )
     np.testing.assert_allclose(again, logits.oof, atol=1e-5)
 
@@ -269,7 +269,7 @@ def test_a_fold_that_cannot_be_done_in_time_stops_early(bench: Bench, monkeypatc
     bench = bench.offer(_slow(clock, 30))
     recipe = replace(FULL, backbone="special", params=(), augmentation="none", epochs=100)
     began = clock.now
-    result = bench.train(bench.task(recipe, deadline=began + 1000))
+    result = bench.train(bench.task(recipe, deadline=began + 1000, step="plain"))
     assert result.status == "stopped"
     assert "more" in result.reason
     assert clock.now - began < 200

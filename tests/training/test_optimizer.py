@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from automl_car.records import Recipe
 from automl_car.training.model import classifier
-from automl_car.training.optimizer import make_optimizer, set_training_mode
+from automl_car.training.optimizer import MeanModel, make_optimizer, set_training_mode
 
 CLASSES = 3
 RECIPE = Recipe("toy", learning_rate=0.01, layer_decay=0.5, head_multiplier=10.0, weight_decay=0.1)
@@ -78,3 +79,31 @@ def test_norms_that_are_not_frozen_learn_their_statistics() -> None:
     before = model[1].running_mean.clone()
     model(torch.randn(8, 3, 4, 4) + 5)
     assert not torch.equal(model[1].running_mean, before)
+
+
+# ---- the running mean -----------------------------------------------------------------------------------------------
+
+
+def test_the_running_mean_is_timms() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    ours, theirs = MeanModel(model, half_life=3.0), ModelEmaV3(model, decay=0.5 ** (1 / 3))
+    for _ in range(5):
+        model(torch.randn(8, 3, 6, 6))  # moves the statistics
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        ours.update()
+        theirs.update(model)
+    for name, tensor in theirs.module.state_dict().items():
+        torch.testing.assert_close(ours.model.state_dict()[name], tensor)
+
+
+def test_after_a_half_life_the_mean_is_half_way() -> None:
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.weight)
+    mean = MeanModel(model, half_life=10.0)
+    nn.init.ones_(model.weight)
+    for _ in range(10):
+        mean.update()
+    assert float(mean.model.weight.detach()) == pytest.approx(0.5)
