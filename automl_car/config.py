@@ -120,8 +120,8 @@ class SpaceConfig(_Section):
     power: Range = Field((0.3, 1.0), description="power that frozen features are raised to (tuning: head)")
     views: ViewCounts = Field(
         4,
-        description="of each photo, or a list to search: the whole, its mirror image, closer ones; each costs one more "
-        "pass of every photo (tuning: head)",
+        description="of each photo, or a list to search: the whole, its mirror image, closer ones; predictions are "
+        "averaged over them",
     )
     progressive: ShareRange = Field(
         1.0, description="share of the image size that training begins with; 1: the full size throughout"

@@ -127,8 +127,8 @@ class Recipe:
         ema: half-life, in epochs, of the running mean of the weights that is validated and kept; 0 switches it off.
         clip_norm: largest norm of a gradient; 0 switches clipping off.
         flip: whether mirror images join, at validation and test and among the views.
-        views: how many views of each photo a head is trained on and averaged over: the photo, its mirror image, then
-            closer ones (`training/views.py`).
+        views: how many views of each photo predictions are averaged over, and a head is trained on: the photo, its
+            mirror image, then closer ones (`training/views.py`).
         shrinkage: of the covariance of frozen features, in [0, 1], where a linear head is fitted to them.
         power: that frozen features are raised to before (tuning: head).
         weights: "pretrained", "random", or a file.

@@ -179,7 +179,24 @@ def test_the_printed_plan_names_what_a_person_decides_by(capsys: pytest.CaptureF
     assert "reading the photos, once: 12 s, 0.34 GB on the disk" in out
     assert "the whole search: 2 h 00 min without pruning, between 1 h 00 min and that with it" in out
     (row,) = [line.split() for line in out.splitlines() if line.startswith("lite0")]
-    assert row == "lite0 full 160 74 20 s 24 s 1 h 00 min (30 epochs) 1.5 GB".split()
+    assert row == [
+        "lite0",
+        "full",
+        "160",
+        "74",
+        "20",
+        "s",
+        "24",
+        "s",
+        "1",
+        "h",
+        "00",
+        "min",
+        "(30",
+        "epochs)",
+        "1.5",
+        "GB",
+    ]
 
 
 def test_a_time_limit_is_told(capsys: pytest.CaptureFixture[str]) -> None:

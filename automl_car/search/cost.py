@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from automl_car.records import Recipe, Speed
 from automl_car.training.progressive import image_sides
 
-_MIRRORED = 2  # every photo and its mirror image are judged
+_MIRRORED = 2  # after each epoch, every validation photo and its mirror image are judged
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Counts:
 
 def fold_seconds(recipe: Recipe, speed: Speed, counts: Counts) -> float:
     """Seconds of one fold of fine-tuning, without early stopping."""
-    return recipe.epochs * epoch_seconds(recipe, speed, counts) + _test_seconds(recipe, speed, counts)
+    return recipe.epochs * epoch_seconds(recipe, speed, counts) + _final_seconds(recipe, speed, counts)
 
 
 def epoch_seconds(recipe: Recipe, speed: Speed, counts: Counts) -> float:
@@ -30,7 +30,8 @@ def epoch_seconds(recipe: Recipe, speed: Speed, counts: Counts) -> float:
     sides = image_sides(recipe.image_size, recipe.epochs, recipe.progressive)
     pixels = statistics.fmean((side / recipe.image_size) ** 2 for side in sides)
     training = counts.photos * (counts.folds - 1) / counts.folds * pixels / speed.training
-    return training + _views(recipe) * counts.photos / counts.folds / speed.validation
+    judged = _MIRRORED if recipe.flip else 1
+    return training + judged * counts.photos / counts.folds / speed.validation
 
 
 def head_epoch_seconds(speed: Speed, counts: Counts) -> float:
@@ -39,8 +40,8 @@ def head_epoch_seconds(speed: Speed, counts: Counts) -> float:
 
 
 def epochs_within(seconds: float, recipe: Recipe, speed: Speed, counts: Counts) -> int:
-    """Epochs for which the time suffices in all folds together, with test predictions."""
-    left = seconds - counts.folds * _test_seconds(recipe, speed, counts)
+    """Epochs for which the time suffices in all folds together, with the final predictions."""
+    left = seconds - counts.folds * _final_seconds(recipe, speed, counts)
     return max(0, int(left / (counts.folds * epoch_seconds(recipe, speed, counts))))
 
 
@@ -65,9 +66,6 @@ def folds_trained(trials: int, folds: int, startup_trials: int, share: float) ->
     return folds * (first + (trials - first) * share)
 
 
-def _test_seconds(recipe: Recipe, speed: Speed, counts: Counts) -> float:
-    return _views(recipe) * counts.test_photos / speed.validation
-
-
-def _views(recipe: Recipe) -> int:
-    return _MIRRORED if recipe.flip else 1
+def _final_seconds(recipe: Recipe, speed: Speed, counts: Counts) -> float:
+    """Of the kept network's predictions for the fold's validation and all test photos, in all views."""
+    return recipe.views * (counts.photos / counts.folds + counts.test_photos) / speed.validation

@@ -71,6 +71,7 @@ class Finale:
             epochs=MIN_EPOCHS,
             batch_size=space.fixed["batch_size"],
             flip=space.fixed["flip"],
+            views=max(space.views),
             weights=space.weights[backbone],
         )
         speed = self._measure(recipe)

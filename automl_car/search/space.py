@@ -47,7 +47,7 @@ class Space:
         tunings: "head", "full" or both.
         ranges: a number, or (low, high), by parameter name.
         full_sizes, head_sizes: image sizes in pixels to choose from, by backbone.
-        views: how many views of each photo a head may be given.
+        views: how many views of each photo a head may be given; a fine-tuned network is judged by the most.
         params: declared parameters of each plugin, by its name.
         fixed: fields of `Recipe` that are the same in every trial.
         weights: "pretrained", "random" or a file, by backbone.
@@ -226,6 +226,7 @@ def _suggest_full(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "mixup": choice.number("mixup"),
         "cutmix": choice.number("cutmix"),
         "progressive": choice.number("progressive"),
+        "views": max(space.views),
         "params": tuple(sorted(params.items())),
         **_weights(space, backbone),
         "freeze_norm": space.weights[backbone] != "random",  # random weights have no statistics worth keeping

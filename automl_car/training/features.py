@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,12 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError
 from automl_car.files import complete_folder
 from automl_car.records import Recipe, fingerprint
-from automl_car.training.device import helper_threads
 from automl_car.training.mapped import append_rows, wait_for_disk, write_header
 from automl_car.training.model import build_model, classifier, feature_extractor
-from automl_car.training.photos import Normaliser, Pick, Picture, evaluation_batches
+from automl_car.training.photos import Pick
 from automl_car.training.step import Passes, passes, plain_step
-from automl_car.training.views import View, cut
+from automl_car.training.viewing import view_batches
+from automl_car.training.views import View
 
 _VERSION = 2  # raise it when the pictures or the views change
 _BATCH = 32
@@ -139,37 +138,18 @@ def _features(
     network: _Network, views: Sequence[View], pick: Pick, rows: int
 ) -> Iterator[Mapping[View, NDArray[np.float16]]]:
     """For each batch of photos, the features float16 (b, D) of every view."""
-    backbone, device = network.backbone, network.passes.device
-    normalise = Normaliser(backbone, device)
-    sides = sorted({view.side for view in views}, reverse=True)
-    pictures = evaluation_batches(
-        _pick_cut(pick, sides),
-        range(rows * len(sides)),
-        network.image_size,
-        backbone.interpolation,
-        max(1, _BATCH // len(views)) * len(sides),
-        threads=helper_threads(device),
+    batches = view_batches(
+        pick,
+        range(rows),
+        views,
+        backbone=network.backbone,
+        image_size=network.image_size,
+        batch_size=max(1, _BATCH // len(views)),
+        device=network.passes.device,
     )
-    for batch in pictures:
-        images = normalise(batch)
-        cuts = {side: images[place :: len(sides)] for place, side in enumerate(sides)}  # (b, 3, S, S) each
-        seen = [cuts[view.side].flip(3) if view.mirrored else cuts[view.side] for view in views]
-        features = _forward(network, torch.cat(seen))  # (V b, D)
+    for batch in batches:
+        features = _forward(network, torch.cat(list(batch.values())))  # (V b, D)
         yield dict(zip(views, np.split(features, len(views)), strict=True))
-
-
-def _pick_cut(pick: Pick, sides: Sequence[float]) -> Pick:
-    """Pick the cuts of photo 0, then those of photo 1, and so on.
-
-    The last few photos are kept for their other cuts: the cache may have to decode them.
-    """
-    photo = lru_cache(maxsize=8)(pick)
-
-    def pick_cut(number: int) -> Picture:
-        row, place = divmod(number, len(sides))
-        return cut(photo(row), sides[place])
-
-    return pick_cut
 
 
 def _forward(network: _Network, images: Tensor) -> NDArray[np.float16]:

@@ -35,6 +35,7 @@ from automl_car.training.optimizer import MeanModel, make_optimizer, schedule, s
 from automl_car.training.photos import Normaliser, Pick
 from automl_car.training.progressive import image_sides
 from automl_car.training.step import Passes
+from automl_car.training.views import choose_views
 
 _LOOK_EVERY = 16  # steps between looks at the loss: each look waits for the device
 
@@ -57,10 +58,9 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class BestModel:
-    """The weights of the epoch that is kept, their validation logits float32 (n, C), and how fast training went."""
+    """The weights of the epoch that is kept, and how fast training went."""
 
     state: dict[str, Tensor]
-    logits: NDArray[np.float32]
     images_per_second: float
 
 
@@ -132,7 +132,7 @@ def fine_tune(
         check,
     )
     labels = np.asarray(split.labels)[split.validation]
-    best = BestModel({}, np.zeros((0, num_classes), np.float32), 0.0)
+    best = BestModel({}, 0.0)
     best_loss, best_epoch, training_seconds = math.inf, 0, 0.0
     for epoch in range(1, recipe.epochs + 1):
         batches.epoch = epoch
@@ -146,7 +146,7 @@ def fine_tune(
         # Without patience the last epoch is kept; copying the weights of those before would be wasted.
         if loss < best_loss if recipe.patience else epoch == recipe.epochs:
             speed = epoch * len(batches) * batches.batch_size / training_seconds
-            best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged.model), logits, speed)
+            best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged.model), speed)
         elif recipe.patience and epoch - best_epoch >= recipe.patience:
             break
     return best
@@ -205,7 +205,7 @@ def _refuse_not_finite(total: Tensor, epoch: int, number: int) -> float:
 
 
 def _validate(run: _Run, split: Split, epoch: int) -> NDArray[np.float32]:
-    """Logits (n, C) of the fold's validation rows."""
+    """Logits (n, C) of the fold's validation rows, of the photo and its mirror image: enough to see how it goes."""
     return predict_logits(
         run.judged,
         split.pick,
@@ -213,7 +213,7 @@ def _validate(run: _Run, split: Split, epoch: int) -> NDArray[np.float32]:
         backbone=run.backbone,
         image_size=run.recipe.image_size,
         batch_size=run.recipe.batch_size,
-        flip=run.recipe.flip,
+        views=choose_views(2 if run.recipe.flip else 1, flip=run.recipe.flip),
         check=partial(run.check, epoch / run.recipe.epochs),
     )
 

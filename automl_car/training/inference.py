@@ -1,4 +1,4 @@
-"""Logits of a trained network for photos: the mean over the photo and, if asked for, its mirror image."""
+"""Logits of a trained network for photos: the mean over views of each."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from automl_car.catalog.records import Backbone
 from automl_car.records import IntArray
-from automl_car.training.device import helper_threads
-from automl_car.training.photos import Normaliser, Pick, evaluation_batches
+from automl_car.training.photos import Pick
 from automl_car.training.step import Passes
+from automl_car.training.viewing import view_batches
+from automl_car.training.views import View
 
 
 def predict_logits(
@@ -23,7 +24,7 @@ def predict_logits(
     backbone: Backbone,
     image_size: int,
     batch_size: int,
-    flip: bool,
+    views: Sequence[View],
     check: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Logits float32 (n, C) of `rows`, in their order.
@@ -31,21 +32,18 @@ def predict_logits(
     Args:
         passes: of a network from images (B, 3, S, S) to logits (B, C).
         pick: returns the photo of a row as uint8 (H, W, 3).
+        views: of each photo, see `views.choose_views`; their logits are averaged.
         check: called before each batch; what it raises ends the prediction.
     """
     was_training = passes.model.training
     passes.model.eval()
-    normalise = Normaliser(backbone, passes.device)
-    threads = helper_threads(passes.device)
+    batches = view_batches(
+        pick, rows, views, backbone=backbone, image_size=image_size, batch_size=batch_size, device=passes.device
+    )
     parts = []
     with torch.inference_mode():
-        batches = evaluation_batches(pick, rows, image_size, backbone.interpolation, batch_size, threads=threads)
         for batch in batches:
             check()
-            images = normalise(batch)
-            logits = passes.forward(images)
-            if flip:
-                logits = (logits + passes.forward(images.flip(3))) / 2
-            parts.append(logits)
+            parts.append(torch.stack([passes.forward(images) for images in batch.values()]).mean(0))
     passes.model.train(was_training)
     return torch.cat(parts).cpu().numpy()

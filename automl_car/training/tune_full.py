@@ -7,17 +7,20 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from automl_car.records import Epoch, Progress
+from automl_car.records import Epoch, IntArray, Progress
 from automl_car.training.choose_step import measured_steps, pick_step
 from automl_car.training.full import Split, fine_tune
 from automl_car.training.head import LinearHead, fit_discriminant
 from automl_car.training.inference import predict_logits
 from automl_car.training.loader import pick_workers
 from automl_car.training.model import build_model
+from automl_car.training.photos import Pick
 from automl_car.training.rows import Rows
-from automl_car.training.step import Step, passes, plain_step
+from automl_car.training.step import Passes, Step, passes, plain_step
+from automl_car.training.views import choose_views
 from automl_car.training.work import Trained, Work
 
 # Of the covariance behind the start of fine-tuning. Much more than for a head that stays: the start must also suit
@@ -46,19 +49,26 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
         check=work.clock.start().check,
     )
     model.load_state_dict(best.state)
+    validation = _predict(work, network, work.prepared.train_image, work.validation)
     test = work.no_logits()
     if dataset.test_paths:
-        test = predict_logits(
-            network,
-            work.prepared.test_image,
-            range(len(dataset.test_paths)),
-            backbone=work.backbone,
-            image_size=recipe.image_size,
-            batch_size=recipe.batch_size,
-            flip=recipe.flip,
-        )
+        test = _predict(work, network, work.prepared.test_image, np.arange(len(dataset.test_paths)))
     filled = work.prepared.fill_test(test)
-    return Trained(best.logits, filled, best.state, best.images_per_second, asdict(network.step))
+    return Trained(validation, filled, best.state, best.images_per_second, asdict(network.step))
+
+
+def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> NDArray[np.float32]:
+    """Logits (n, C): the mean over all views of the recipe."""
+    recipe = work.task.recipe
+    return predict_logits(
+        network,
+        pick,
+        rows,
+        backbone=work.backbone,
+        image_size=recipe.image_size,
+        batch_size=recipe.batch_size,
+        views=choose_views(recipe.views, flip=recipe.flip),
+    )
 
 
 def _step(work: Work, model: nn.Module) -> Step:

@@ -24,6 +24,7 @@ from automl_car.store import read_logits, read_model, read_result
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.fold import train_fold
 from automl_car.training.step import Step, passes
+from automl_car.training.views import choose_views
 
 HEAD = Recipe("toy", tuning="head", image_size=16, epochs=3, weights="random", params=(("toy.width", 8),))
 FULL = replace(
@@ -125,7 +126,7 @@ def test_the_weights_of_a_full_fold_give_its_logits(bench: Bench) -> None:
         backbone=bench.catalog.backbone("toy"),
         image_size=16,
         batch_size=8,
-        flip=True,
+        views=choose_views(task.recipe.views, flip=True),
     )
     np.testing.assert_allclose(again, logits.oof, atol=1e-5)
 

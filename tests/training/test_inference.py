@@ -12,6 +12,7 @@ from automl_car.catalog.records import Backbone
 from automl_car.training.inference import predict_logits
 from automl_car.training.photos import Normaliser, evaluation_picture
 from automl_car.training.step import Step, passes
+from automl_car.training.views import choose_views, cut
 
 CPU = torch.device("cpu")
 BACKBONE = Backbone("toy", lambda classes: None, image_size=16)
@@ -43,12 +44,12 @@ def _predict(
         backbone=BACKBONE,
         image_size=16,
         batch_size=batch_size,
-        flip=flip,
+        views=choose_views(2 if flip else 1, flip=True),
     )
 
 
-def _by_hand(row: int, *, mirrored: bool) -> list[float]:
-    picture = torch.from_numpy(evaluation_picture(pick(row), 16, "bicubic")[None].copy())
+def _by_hand(row: int, *, mirrored: bool, side: float = 1.0) -> list[float]:
+    picture = torch.from_numpy(evaluation_picture(cut(pick(row), side), 16, "bicubic")[None].copy())
     image = Normaliser(BACKBONE, CPU)(picture)[0].numpy()
     image = image[:, :, ::-1] if mirrored else image
     return [float(image[0, :, :8].mean()), float(image[2, :, 8:].mean())]
@@ -62,6 +63,18 @@ def test_logits_come_in_the_order_of_the_rows() -> None:
 def test_with_flip_they_are_the_mean_of_photo_and_mirror_image() -> None:
     expected = [(np.array(_by_hand(row, mirrored=False)) + _by_hand(row, mirrored=True)) / 2 for row in range(4)]
     np.testing.assert_allclose(_predict(list(range(4)), flip=True), expected, atol=1e-5)
+
+
+def test_closer_views_join_the_mean() -> None:
+    views = choose_views(4, flip=True)  # the photo, its mirror image, a closer one, a mirrored and still closer one
+    sides, mirrored = (1.0, 1.0, 0.85, 0.7), (False, True, False, True)
+    expected = [
+        np.mean([_by_hand(row, mirrored=m, side=s) for s, m in zip(sides, mirrored, strict=True)], axis=0)
+        for row in (2, 0, 1)
+    ]
+    plain = passes(LeftRedRightBlue(), Step(), CPU)
+    found = predict_logits(plain, pick, [2, 0, 1], backbone=BACKBONE, image_size=16, batch_size=2, views=views)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
@@ -98,7 +111,7 @@ def test_the_check_is_called_before_each_batch_and_can_end_the_prediction() -> N
             backbone=BACKBONE,
             image_size=16,
             batch_size=2,
-            flip=False,
+            views=choose_views(1, flip=True),
             check=check,
         )
     assert calls == [0, 1, 2]
