@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from automl_car.records import FloatArray, IntArray
 
+_CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
-def log_loss(logits: NDArray[Any], labels: IntArray) -> float:
-    """The mean natural-log loss of softmax(logits); lower is better.
+
+def log_loss(logits: NDArray[Any], labels: IntArray, *, temperature: float = 1.0) -> float:
+    """The mean natural-log loss of softmax(logits / temperature); lower is better.
 
     Example:
         Two classes at equal odds cost the logarithm of 2.
@@ -23,12 +25,19 @@ def log_loss(logits: NDArray[Any], labels: IntArray) -> float:
         >>> round(log_loss(np.zeros((3, 2)), np.array([0, 1, 1])), 4)
         0.6931
     """
-    return float(row_losses(logits, labels).mean())
+    return float(row_losses(logits, labels, temperature=temperature).mean())
 
 
-def row_losses(logits: NDArray[Any], labels: IntArray) -> FloatArray:
-    """The natural-log loss of each row, float64 (N,)."""
-    return -true_class(log_softmax(logits), labels)
+def row_losses(logits: NDArray[Any], labels: IntArray, *, temperature: float = 1.0) -> FloatArray:
+    """The natural-log loss of each row, float64 (N,).
+
+    The rows are taken a chunk at a time, so that logits that are mapped into memory may be larger than it.
+    """
+    losses = np.empty(len(labels))
+    for start in range(0, len(labels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        losses[part] = -true_class(log_softmax(logits[part], temperature=temperature), labels[part])
+    return losses
 
 
 def log_softmax(logits: NDArray[Any], *, temperature: float = 1.0) -> FloatArray:

@@ -55,12 +55,12 @@ training: {weights: random, epochs: 1, step: plain}
 """
 
 
-@dataclass
+@dataclass(frozen=True)
 class Peaks:
     """The most anonymous memory that was seen of each process, in MB (10^6 bytes)."""
 
-    driver: float = 0.0
-    training: float = 0.0
+    driver: float
+    training: float
 
 
 def main() -> None:
@@ -123,19 +123,18 @@ def photo(colour: np.ndarray, random: np.random.Generator) -> bytes:
 
 def peaks_of_search(workspace: Path) -> Peaks:
     """Run the search of a workspace and watch its processes until it ends."""
-    peaks = Peaks()
+    driver, training = [0.0], [0.0]
     with tempfile.TemporaryFile() as output:
         command = [sys.executable, "-m", "automl_car", "search", "--workspace", str(workspace)]
         search = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         while search.poll() is None:
-            peaks.driver = max(peaks.driver, anonymous_megabytes(search.pid))
-            for child in training_processes(search.pid):
-                peaks.training = max(peaks.training, anonymous_megabytes(child))
+            driver.append(anonymous_megabytes(search.pid))
+            training += [anonymous_megabytes(child) for child in training_processes(search.pid)]
             time.sleep(SECONDS_BETWEEN)
         if search.returncode:
             output.seek(0)
             sys.exit(output.read().decode())
-    return peaks
+    return Peaks(max(driver), max(training))
 
 
 def training_processes(driver: int) -> list[int]:

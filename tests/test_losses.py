@@ -26,6 +26,16 @@ def test_log_loss_agrees_with_sklearn(logits, labels):
     )
 
 
+def test_thousands_of_rows_have_the_same_losses_as_each_alone():
+    logits = np.random.default_rng(3).normal(scale=3, size=(2500, 5)).astype(np.float32)
+    labels = np.random.default_rng(4).integers(5, size=2500)
+    np.testing.assert_allclose(row_losses(logits, labels), -log_softmax(logits)[np.arange(2500), labels], rtol=1e-12)
+
+
+def test_log_loss_divides_by_the_temperature(logits, labels):
+    assert log_loss(logits, labels, temperature=2.5) == pytest.approx(log_loss(logits / 2.5, labels), rel=1e-12)
+
+
 def test_row_losses_have_the_log_loss_as_their_mean(logits, labels):
     assert row_losses(logits, labels).mean() == pytest.approx(log_loss(logits, labels))
 

@@ -135,7 +135,8 @@ def _duplicate_groups(
     dataset: Dataset, facts: FileFacts, entries: IntArray, groups: IntArray
 ) -> tuple[DuplicateGroup, ...]:
     """Groups of two and more, in the order of their first photo."""
-    order = np.argsort(groups, kind="stable")
+    repeated = np.flatnonzero(np.bincount(groups)[groups] > 1)  # hardly any: an array for each other photo would cost
+    order = repeated[np.argsort(groups[repeated], kind="stable")]
     members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     return tuple(
         DuplicateGroup(

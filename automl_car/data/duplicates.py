@@ -10,6 +10,7 @@ angle. Crops that lost a twentieth at each edge are not found.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ HASH_WORDS = COARSE_WORDS + 2 * FINE_SIDE**2 // 64
 MAX_COARSE_BITS, MAX_FINE_BITS = 16, 64
 # A flat picture has hardly any bit set, or all: such hashes agree without showing the same thing.
 FEWEST_SET_BITS = 32
-_CHUNK = 256  # rows compared at a time: 256 x 33,000 x 16 bytes is 135 MB at most
+_TILE = 512  # rows compared with as many others at a time: 512 x 512 x 8 bytes is 2 MB, which a core's cache holds
 
 
 def difference_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -71,12 +72,11 @@ def near_pairs(hashes: NDArray[np.uint64]) -> Iterator[IntArray]:
     set_bits = np.bitwise_count(fine).sum(1, dtype=np.int64)
     telling = np.flatnonzero((set_bits >= FEWEST_SET_BITS) & (set_bits <= 64 * fine.shape[1] - FEWEST_SET_BITS))
     coarse, fine = hashes[telling, :COARSE_WORDS].T.copy(), fine[telling]
-    for start in range(0, len(telling), _CHUNK):
-        distance = sum(
-            np.bitwise_count(words[start : start + _CHUNK, None] ^ words[None, start + 1 :]) for words in coarse
-        )
+    for above, below in combinations_with_replacement(range(0, len(telling), _TILE), 2):
+        rows, others = slice(above, above + _TILE), slice(below, below + _TILE)
+        distance = sum(np.bitwise_count(words[rows, None] ^ words[None, others]) for words in coarse)
         left, right = np.nonzero(distance <= MAX_COARSE_BITS)
-        left, right = left + start, right + start + 1
+        left, right = left + above, right + below
         left, right = left[left < right], right[left < right]
         close = np.bitwise_count(fine[left] ^ fine[right]).sum(1) <= MAX_FINE_BITS
         yield np.stack([telling[left[close]], telling[right[close]]], axis=1)

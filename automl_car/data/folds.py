@@ -8,17 +8,20 @@ was trained on a photo's copy would be judged on what it has seen.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from automl_car.errors import DataError
 from automl_car.files import write_atomically
-from automl_car.records import Dataset, Folds, IntArray, fingerprint
+from automl_car.records import Dataset, Folds, IntArray
 
 _COLUMNS = ["path", "label", "fold", "group", "bytes"]
 
@@ -87,7 +90,7 @@ def write_folds(path: Path, dataset: Dataset, assignment: IntArray, groups: IntA
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     labels = (dataset.class_names[label] for label in dataset.labels)
-    writer.writerows(zip(dataset.train_paths, labels, assignment.tolist(), groups.tolist(), sizes, strict=True))
+    writer.writerows(zip(dataset.train_paths, labels, assignment, groups, sizes, strict=True))
     write_atomically(path, text.getvalue())
     return _folds(dataset, assignment, sizes)
 
@@ -103,16 +106,19 @@ def read_folds(path: Path, dataset: Dataset, *, check_files: bool = True) -> Fol
     Raises:
         DataError: the file is missing or damaged, or the photos are not those that the study began with.
     """
-    rows = _read_rows(path)
-    changes = _describe_changes(rows, dataset)
-    if not changes and check_files:
-        changes = _describe_changed_sizes(rows, _file_sizes(dataset))
-    if changes:
+    columns = _columns_if_same(path, dataset)
+    if columns is None:
+        changes = _describe_changes(path, dataset)
+    elif check_files:
+        changes = _describe_changed_sizes(dataset, columns[1])
+    else:
+        changes = ""
+    if columns is None or changes:
         raise DataError(
             f"The photos are not those that {path} was made for: {changes}.",
             hint="Start a new study for the changed data (another --study name), or restore the photos.",
         )
-    return _folds(dataset, np.array([int(row[2]) for row in rows], dtype=np.int64), [int(row[4]) for row in rows])
+    return _folds(dataset, *columns)
 
 
 def _check_count(labels: IntArray, groups: IntArray, count: int) -> None:
@@ -127,52 +133,84 @@ def _check_count(labels: IntArray, groups: IntArray, count: int) -> None:
         )
 
 
-def _folds(dataset: Dataset, assignment: IntArray, sizes: Sequence[int]) -> Folds:
-    rows = [
-        [_nfc(path), size, dataset.class_names[label], fold]
-        for path, size, label, fold in zip(dataset.train_paths, sizes, dataset.labels, assignment.tolist(), strict=True)
-    ]
-    key = fingerprint({"rows": rows, "class_names": dataset.class_names})
-    return Folds(assignment, int(assignment.max()) + 1, key)
+def _folds(dataset: Dataset, assignment: IntArray, sizes: IntArray) -> Folds:
+    return Folds(assignment, int(assignment.max()) + 1, _fingerprint(dataset, assignment, sizes))
 
 
-def _file_sizes(dataset: Dataset) -> list[int]:
+def _fingerprint(dataset: Dataset, assignment: IntArray, sizes: IntArray) -> str:
+    """`records.fingerprint` of {"class_names": [...], "rows": [[path, size, class name, fold], ...]}.
+
+    That JSON would take tens of megabytes for 100,000 photos; here it is hashed row by row.
+    """
+    digest = hashlib.sha256(f'{{"class_names":{_json(dataset.class_names)},"rows":['.encode())
+    rows = zip(_photos(dataset), sizes, assignment, strict=True)
+    for number, ((path, name), size, fold) in enumerate(rows):
+        digest.update(f"{',' if number else ''}{_json([path, int(size), name, int(fold)])}".encode())
+    digest.update(b"]}")
+    return digest.hexdigest()[:16]
+
+
+def _json(values: Sequence[str | int]) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def _photos(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    """Path and class name of each training row, in NFC."""
+    for path, label in zip(dataset.train_paths, dataset.labels, strict=True):
+        yield _nfc(path), dataset.class_names[label]
+
+
+def _file_sizes(dataset: Dataset) -> IntArray:
+    """Bytes, int64 (N,)."""
+    sizes = ((dataset.root / path).stat().st_size for path in dataset.train_paths)
     try:
-        return [(dataset.root / path).stat().st_size for path in dataset.train_paths]
+        return np.fromiter(sizes, dtype=np.int64, count=len(dataset.train_paths))
     except OSError as error:
         raise DataError(f"The training photo `{error.filename}` cannot be read: {error.strerror}.") from error
 
 
-def _read_rows(path: Path) -> list[list[str]]:
+def _columns_if_same(path: Path, dataset: Dataset) -> tuple[IntArray, IntArray] | None:
+    """Folds and sizes in the file, int64 (N,) each; None if its photos and labels are not those of the data set."""
+    columns = np.empty((2, len(dataset.train_paths)), dtype=np.int64)
+    for number, (row, photo) in enumerate(zip_longest(_read_rows(path), _photos(dataset))):
+        if row is None or photo != (_nfc(row[0]), _nfc(row[1])):
+            return None
+        columns[:, number] = int(row[2]), int(row[4])
+    return columns[0], columns[1]
+
+
+def _read_rows(path: Path) -> Iterator[list[str]]:
+    """The lines below the header, one at a time: all of them at once would take 50 MB for 100,000 photos."""
+    number = 0
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file)
+            for number, row in enumerate(csv.reader(file)):
+                if not (_is_whole(row) if number else row == _COLUMNS):
+                    raise _damaged(path)
+                if number:
+                    yield row
     except FileNotFoundError as error:
         raise DataError(f"The folds {path} are missing.", hint="Run the search first: it makes them.") from error
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"The folds {path} cannot be read: {error}.") from error
-    if header != _COLUMNS or not rows or not all(_is_whole(row) for row in rows):
-        raise DataError(
-            f"The folds {path} are damaged: not every line holds {', '.join(_COLUMNS)}.",
-            hint="Restore the file, or start a new study.",
-        )
-    return rows
+    if not number:
+        raise _damaged(path)
 
 
 def _is_whole(row: list[str]) -> bool:
     return len(row) == len(_COLUMNS) and all(value.isdecimal() for value in row[2:])
 
 
-def _describe_changes(rows: list[list[str]], dataset: Dataset) -> str:
-    """What differs in paths and labels, or "" if nothing does."""
-    then = [(_nfc(row[0]), _nfc(row[1])) for row in rows]
-    now = [
-        (_nfc(path), dataset.class_names[label])
-        for path, label in zip(dataset.train_paths, dataset.labels, strict=True)
-    ]
-    if then == now:
-        return ""
-    old, new = dict(then), dict(now)
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"The folds {path} are damaged: not every line holds {', '.join(_COLUMNS)}.",
+        hint="Restore the file, or start a new study.",
+    )
+
+
+def _describe_changes(path: Path, dataset: Dataset) -> str:
+    """What differs in paths and labels."""
+    old, new = {_nfc(row[0]): _nfc(row[1]) for row in _read_rows(path)}, dict(_photos(dataset))
     parts = [
         _count("photo was removed", "photos were removed", [path for path in old if path not in new]),
         _count("photo was added", "photos were added", [path for path in new if path not in old]),
@@ -181,8 +219,9 @@ def _describe_changes(rows: list[list[str]], dataset: Dataset) -> str:
     return ", ".join(part for part in parts if part) or "their order changed"
 
 
-def _describe_changed_sizes(rows: list[list[str]], sizes: list[int]) -> str:
-    changed = [row[0] for row, size in zip(rows, sizes, strict=True) if int(row[4]) != size]
+def _describe_changed_sizes(dataset: Dataset, sizes: IntArray) -> str:
+    """Which photos on the disk differ in size from those of the file, or "" if none does."""
+    changed = [dataset.train_paths[row] for row in np.flatnonzero(_file_sizes(dataset) != sizes)]
     return _count("file has another size", "files have another size", changed)
 
 

@@ -18,7 +18,7 @@ _SUFFIXES = (".jpg", ".jpeg", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", 
 _LAYOUT = "Photos belong into train/<class name>/, or list them in a CSV of paths and labels."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """A training photo: its path relative to the root, as on the disk, and its class name in NFC."""
 
@@ -61,6 +61,8 @@ def leave_out(photos: tuple[Photo, ...], exclude: Collection[str]) -> tuple[Phot
     Raises:
         DataError: an entry of `exclude` matches no photo; the message names near ones.
     """
+    if not exclude:
+        return photos
     wanted = {nfc(PurePosixPath(entry).as_posix()): entry for entry in exclude}
     known = {nfc(photo.path) for photo in photos}
     unknown = [entry for path, entry in wanted.items() if path not in known]

@@ -75,11 +75,15 @@ class Prepared:
             logits: float32 (T, C) of all test rows.
 
         Returns:
-            float32 (T, C); rows of broken files hold the logarithm of the classes' shares.
+            float32 (T, C); rows of broken files hold the logarithm of the classes' shares. Without broken files it is
+            `logits` itself, so that nothing is copied.
         """
+        broken = self.test_entries < 0
+        if not broken.any():
+            return logits
         counts = np.bincount(self.dataset.labels, minlength=self.dataset.num_classes)
         shares = np.log(counts / counts.sum()).astype(np.float32)
-        return np.where((self.test_entries < 0)[:, None], shares, logits)
+        return np.where(broken[:, None], shares, logits)
 
 
 def open_prepared(study_directory: Path, cache_directory: Path) -> Prepared:

@@ -18,9 +18,9 @@ from automl_car.ensemble.estimate import (
     splits,
 )
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
-from automl_car.ensemble.pool import true_class_probabilities
+from automl_car.ensemble.pool import SMALLEST_PROBABILITY
 from automl_car.errors import ConfigError, DataError
-from automl_car.losses import log_softmax, true_class
+from automl_car.losses import row_losses, true_class
 from automl_car.records import Candidate, Ensemble, IntArray, Member
 from automl_car.temperature import fit_temperature
 
@@ -96,8 +96,8 @@ def _calibrate_each(candidates: Sequence[Candidate], labels: IntArray) -> Calibr
     for candidate in candidates:
         temperature = fit_temperature(candidate.oof_logits, labels)
         temperatures.append(temperature)
-        tempered = log_softmax(candidate.oof_logits, temperature=temperature)
-        rows.append(true_class_probabilities([tempered], labels)[0])
+        losses = row_losses(candidate.oof_logits, labels, temperature=temperature)
+        rows.append(np.maximum(np.exp(-losses), SMALLEST_PROBABILITY))
     return Calibrated(np.array(temperatures), np.stack(rows))
 
 

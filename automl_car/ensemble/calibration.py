@@ -22,6 +22,7 @@ from automl_car.temperature import TEMPERATURES, fit_temperature
 
 UNIFORM_SHARES = (1e-6, 0.2)
 START_SHARE = 1e-3
+_CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,11 @@ def fit_calibration(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
     """
     from scipy.optimize import minimize
 
-    centred = centre(logits)
-    true_logits = true_class(centred, labels)
-    first = [-np.log(fit_temperature(centred, labels, start=start)), np.log(START_SHARE)]
+    first = [-np.log(fit_temperature(logits, labels, start=start)), np.log(START_SHARE)]
     result = minimize(
         _loss_and_gradient,
         np.array(first),
-        args=(centred, true_logits),
+        args=(logits, labels),
         jac=True,
         method="L-BFGS-B",
         bounds=[(-np.log(TEMPERATURES[1]), -np.log(TEMPERATURES[0])), tuple(np.log(UNIFORM_SHARES))],
@@ -78,15 +77,27 @@ def fit_calibration(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
     return Calibration(temperature=float(np.exp(-result.x[0])), uniform=float(np.exp(result.x[1])))
 
 
-def _loss_and_gradient(point: FloatArray, centred: FloatArray, true_logits: FloatArray) -> tuple[float, FloatArray]:
+def _loss_and_gradient(point: FloatArray, logits: NDArray[Any], labels: IntArray) -> tuple[float, FloatArray]:
     """Mean loss of the two-parameter calibration at (log β, log λ), and its gradient there."""
     beta, share = np.exp(point)
+    sums = np.zeros(3)
+    for start in range(0, len(labels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        sums += _sums(beta, share, logits[part], labels[part])
+    loss, by_beta, by_share = sums / len(labels)
+    return float(loss), np.array([beta * by_beta, share * by_share])
+
+
+def _sums(beta: float, share: float, logits: NDArray[Any], labels: IntArray) -> FloatArray:
+    """Of some rows: the sums of the loss and of its derivatives by β and λ."""
+    centred = centre(logits)
+    true_logits = true_class(centred, labels)
     floor = 1 / centred.shape[1]
     probabilities = np.exp(beta * centred)
     totals = probabilities.sum(axis=1)
     softmax_true = np.exp(beta * true_logits) / totals
     expected = np.einsum("nc,nc->n", probabilities, centred) / totals
     mixed = (1 - share) * softmax_true + share * floor
-    by_beta = -((1 - share) * softmax_true * (true_logits - expected) / mixed).mean()
-    by_share = -((floor - softmax_true) / mixed).mean()
-    return float(-np.log(mixed).mean()), np.array([beta * by_beta, share * by_share])
+    by_beta = -((1 - share) * softmax_true * (true_logits - expected) / mixed).sum()
+    by_share = -((floor - softmax_true) / mixed).sum()
+    return np.array([-np.log(mixed).sum(), by_beta, by_share])

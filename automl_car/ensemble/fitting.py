@@ -20,6 +20,7 @@ from automl_car.records import FloatArray, IntArray
 from automl_car.temperature import fit_temperature
 
 Weighting = Literal["fitted", "uniform"]
+_CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,15 @@ def predict(fitted: FittedPool, logits: Iterable[NDArray[Any]]) -> FloatArray:
         fitted: from `fit_pool`.
         logits: (N, C) of each of `fitted.members`, in that order.
     """
+    members = list(logits)
+    probabilities = np.empty(members[0].shape)
+    for start in range(0, len(probabilities), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        probabilities[part] = _predict_rows(fitted, [values[part] for values in members])
+    return probabilities
+
+
+def _predict_rows(fitted: FittedPool, logits: Sequence[NDArray[Any]]) -> FloatArray:
     tempered = [
         log_softmax(values, temperature=temperature)
         for values, temperature in zip(logits, fitted.temperatures, strict=True)

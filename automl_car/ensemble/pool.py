@@ -25,6 +25,8 @@ SMALLEST_WEIGHT = 1e-3
 SMALLEST_PROBABILITY = 1e-15
 """The contest's scorer clips here; one hopeless row must not decide the weights."""
 
+_CHUNK = 1024  # rows whose float64 copies are in memory at a time
+
 _Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 
 
@@ -116,18 +118,32 @@ def fit_geometric(log_probabilities: Sequence[FloatArray], labels: IntArray) -> 
     Weights with a free sum s describe the pool and a temperature 1/s at once, and the loss is convex in them
     (a multinomial logistic regression with M features a class). The sum is then left to the calibration.
     """
-    true_values = np.stack([true_class(member, labels) for member in log_probabilities])
 
     def objective(weights: FloatArray) -> tuple[float, FloatArray]:
-        pooled = centre(_weighted_sum(log_probabilities, weights))
-        # The loss is the distance of the true class from the row's largest logit, plus the log of the sum.
-        shift = true_class(pooled, labels)
-        exponentials = np.exp(pooled, out=pooled)
-        totals = exponentials.sum(axis=1)
-        expected = [np.einsum("nc,nc->n", exponentials, member) / totals for member in log_probabilities]
-        return float((np.log(totals) - shift).mean()), (np.stack(expected) - true_values).mean(axis=1)
+        loss, slope = 0.0, np.zeros(len(weights))
+        for start in range(0, len(labels), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            more = _geometric_sums(weights, [member[part] for member in log_probabilities], labels[part])
+            loss, slope = loss + more[0], slope + more[1]
+        return loss / len(labels), slope / len(labels)
 
     return _minimise_on_simplex(objective, len(log_probabilities))
+
+
+def _geometric_sums(
+    weights: FloatArray, log_probabilities: Sequence[FloatArray], labels: IntArray
+) -> tuple[float, FloatArray]:
+    """Of some rows: the sum of the loss, and of its derivatives by the weights (M,)."""
+    pooled = centre(_weighted_sum(log_probabilities, weights))
+    # The loss is the distance of the true class from the row's largest logit, plus the log of the sum.
+    shift = true_class(pooled, labels)
+    exponentials = np.exp(pooled, out=pooled)
+    totals = exponentials.sum(axis=1)
+    slopes = [
+        (np.einsum("nc,nc->n", exponentials, member) / totals - true_class(member, labels)).sum()
+        for member in log_probabilities
+    ]
+    return float((np.log(totals) - shift).sum()), np.array(slopes)
 
 
 def _minimise_on_simplex(objective: _Objective, members: int) -> FloatArray:

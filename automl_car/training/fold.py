@@ -62,14 +62,13 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         ) from error
     rows = prepared.folds.validation_rows(task.fold)
     labels = np.asarray(prepared.dataset.labels)[rows]
-    logits = trained.validation.astype(np.float64)
-    temperature = fit_temperature(logits, labels)
+    temperature = fit_temperature(trained.validation, labels)
     result = FoldResult(
         recipe_id=task.recipe_id,
         fold=task.fold,
         status="finished",
-        log_loss=log_loss(logits / temperature, labels),
-        raw_log_loss=log_loss(logits, labels),
+        log_loss=log_loss(trained.validation, labels, temperature=temperature),
+        raw_log_loss=log_loss(trained.validation, labels),
         temperature=temperature,
         curve=tuple(curve),
         seconds=time.monotonic() - began,

@@ -11,14 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from automl_car.errors import DivergedError
-from automl_car.losses import row_losses
+from automl_car.losses import log_loss
 from automl_car.records import Epoch, IntArray
 from automl_car.training.head import predict
 from automl_car.training.refine import train_head
 from automl_car.training.rows import Rows
 from automl_car.training.work import Trained, Work
-
-_CHUNK = 1024  # rows of logits that are judged at a time
 
 
 def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
@@ -54,7 +52,7 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     for number, (loss, head) in enumerate(heads):
         clock.check(number / (recipe.epochs + 1))
         logits = predict(head, held_out, scratch)
-        loss_now = _log_loss(logits, labels[work.validation])
+        loss_now = log_loss(logits, labels[work.validation])
         yield Epoch(number, recipe.epochs, loss, loss_now, time.monotonic() - began)
         if not math.isfinite(loss_now):
             raise DivergedError(f"The log loss of the linear head was {loss_now} after epoch {number}.")
@@ -68,12 +66,3 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     test = predict(head, rows(features.test, tests), scratch) if len(tests) else work.no_logits()
     model = {"weight": head.weight.cpu().contiguous(), "bias": head.bias.cpu().contiguous()}
     return Trained(logits, work.prepared.fill_test(test), model)
-
-
-def _log_loss(logits: NDArray[np.float32], labels: IntArray) -> float:
-    """Of logits (n, C) that are mapped into memory: the float64 copies are of a chunk."""
-    total = 0.0
-    for start in range(0, len(labels), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        total += float(row_losses(logits[part], labels[part]).sum())
-    return total / len(labels)

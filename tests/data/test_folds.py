@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from automl_car.data.folds import classes_in_one_fold, make_folds, read_folds, write_folds
 from automl_car.errors import DataError
-from automl_car.records import Dataset
+from automl_car.records import Dataset, fingerprint
 
 LABELS = np.repeat([0, 1, 2], [30, 20, 10])
 SINGLE = np.arange(60)
@@ -139,6 +139,21 @@ def test_decomposed_names_of_the_same_photos_are_the_same_data(dataset: Dataset,
     assert decomposed != dataset.train_paths
     read = read_folds(tmp_path / "folds.csv", _replace(dataset, train_paths=decomposed), check_files=False)
     assert read.fingerprint == written.fingerprint
+
+
+def test_the_fingerprint_is_that_of_all_rows_as_one_json(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / 'train/나/a "q" \\.jpg').write_bytes(b"123")
+    decomposed = unicodedata.normalize("NFD", 'train/나/a "q" \\.jpg')
+    (tmp_path / decomposed).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / decomposed).write_bytes(b"123")
+    more = _replace(dataset, train_paths=(*dataset.train_paths, decomposed), labels=(*dataset.labels, 0))
+    assignment = np.append(ASSIGNMENT, 2)
+    rows = [
+        [unicodedata.normalize("NFC", path), (tmp_path / path).stat().st_size, more.class_names[label], fold]
+        for path, label, fold in zip(more.train_paths, more.labels, assignment.tolist(), strict=True)
+    ]
+    expected = fingerprint({"rows": rows, "class_names": more.class_names})
+    assert write_folds(tmp_path / "folds.csv", more, assignment, np.arange(7)).fingerprint == expected
 
 
 @pytest.mark.parametrize("change", ["assignment", "labels", "class_names", "size"])

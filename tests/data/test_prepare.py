@@ -78,6 +78,12 @@ def test_the_answer_to_a_broken_test_photo_is_the_share_of_each_class(root: Path
     assert filled.dtype == np.float32
 
 
+def test_without_broken_test_photos_the_logits_come_back_without_a_copy(root: Path) -> None:
+    shutil.copy(root / "test/0.png", root / "test/1.png")
+    logits = np.zeros((3, 2), dtype=np.float32)
+    assert _prepare(root).fill_test(logits) is logits
+
+
 def test_training_and_test_photos_have_budgets_of_their_own(root: Path) -> None:
     budgets = Budgets(
         train_bytes=10**6, eval_bytes=100
