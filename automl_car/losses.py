@@ -55,7 +55,7 @@ def centre(logits: NDArray[Any]) -> FloatArray:
     return centred
 
 
-def true_class(values: FloatArray, labels: IntArray) -> FloatArray:
+def true_class(values: NDArray[Any], labels: IntArray) -> FloatArray:
     """From each row of (N, C) the value of its own class, (N,)."""
     picked: FloatArray = np.take_along_axis(values, labels[:, None], axis=1)[:, 0]
     return picked

@@ -42,7 +42,7 @@ def milliseconds(backbone: str, size: int, batch: int, *, keep: bool) -> float:
     import torch
 
     from automl_car.catalog.manager import load_catalog
-    from automl_car.training.device import keep_freed_memory
+    from automl_car.memory import keep_freed_memory
 
     if keep and not keep_freed_memory():
         sys.exit("this machine's C library is not glibc")

@@ -1,6 +1,6 @@
 """Images per second of fine-tuning: this project's fold over a plain PyTorch loop and over timm's loader.
 
-python benchmarks/loops.py [--backbone efficientnet_lite0] [--size 128] [--batch 64] [--workers 0 2]
+python benchmarks/loops.py [--backbone efficientnet_lite0] [--size 128] [--batch 64] [--workers 0 2] [--rounds 2]
 
 All train the same network on the same sample photos in batches of the same size with AdamW, from processes of their
 own, in turn. The plain loop is the one of tutorials: ImageFolder, RandomResizedCrop, flip, DataLoader. timm's is its
@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-ROUNDS, EPOCHS = 2, 2
+EPOCHS = 2  # that are timed, after a first one
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2])
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs=2, metavar=("WAY", "WORKERS"), help="measure one way, in this process")
     parser.add_argument("--root", type=Path)
     options = parser.parse_args()
@@ -51,7 +52,7 @@ def compare(options: argparse.Namespace, root: Path) -> None:
     common += ["--size", str(options.size), "--batch", str(options.batch), "--only"]
     ways = [("fold", 0), *itertools.product(("plain", "timm"), options.workers)]
     rates: dict[tuple[str, int], list[float]] = {way: [] for way in ways}
-    for _ in range(ROUNDS):
+    for _ in range(options.rounds):
         for (way, workers), measured in rates.items():
             done = subprocess.run([*common, way, str(workers)], check=True, stdout=subprocess.PIPE, text=True)
             measured.append(float(done.stdout.splitlines()[-1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from automl_car import pipeline
+from automl_car import cli, pipeline
 from automl_car.config import load_config
 from automl_car.data.images import read_image
 from automl_car.data.survey import Survey, survey_photos
@@ -139,6 +140,19 @@ def test_a_backbone_that_cannot_be_measured_says_why_and_the_others_are_measured
     assert "no such layer" in problems["broken"]
     assert problems["toy"] == ""
     assert math.isfinite(plan.longest)
+
+
+def test_the_command_prints_the_plan_and_nothing_else_on_stdout(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "--plan", "--json", "--tuning", "head", "--workspace", str(workspace.root)]
+    monkeypatch.setattr(sys, "argv", ["automl-car", *words])
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # the command line sets its own
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 0
+    assert json.loads(capsys.readouterr().out)["trials"] == 20
+    assert not list(workspace.studies.glob("*.db"))
 
 
 # ---- the glance at the photos ---------------------------------------------------------------------------------------

@@ -45,13 +45,13 @@ class TemperedMembers:
     Attributes:
         indices: of the candidates, the best first.
         temperatures: of each.
-        log_probabilities: float64 (N, C) of each, on the rows of `labels`.
+        log_probabilities: float32 (N, C) of each, on the rows of `labels`; they are the largest arrays of all.
         labels: class indices (N,).
     """
 
     indices: tuple[int, ...]
     temperatures: tuple[float, ...]
-    log_probabilities: tuple[FloatArray, ...]
+    log_probabilities: tuple[NDArray[np.float32], ...]
     labels: IntArray
 
     def take(self, positions: Sequence[int]) -> TemperedMembers:
@@ -98,8 +98,16 @@ def temper(
     for values, start in zip(logits, starts, strict=True):
         temperature = fit_temperature(values, labels, start=start)
         temperatures.append(temperature)
-        tempered.append(log_softmax(values, temperature=temperature))
+        tempered.append(_log_probabilities(values, temperature))
     return TemperedMembers(tuple(indices), tuple(temperatures), tuple(tempered), labels)
+
+
+def _log_probabilities(logits: NDArray[Any], temperature: float) -> NDArray[np.float32]:
+    tempered = np.empty(logits.shape, np.float32)
+    for start in range(0, len(logits), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        tempered[part] = log_softmax(logits[part], temperature=temperature)
+    return tempered
 
 
 def fit_pool(plan: Plan, members: TemperedMembers) -> FittedPool:

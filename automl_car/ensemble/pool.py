@@ -10,9 +10,10 @@ Both beat their members on average: among generalised means these two are the en
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from automl_car.losses import centre, true_class
 from automl_car.records import FloatArray, IntArray
@@ -30,7 +31,7 @@ _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 _Objective = Callable[[FloatArray], tuple[float, FloatArray]]
 
 
-def pool_logits(kind: PoolKind, log_probabilities: Sequence[FloatArray], weights: FloatArray) -> FloatArray:
+def pool_logits(kind: PoolKind, log_probabilities: Sequence[NDArray[Any]], weights: FloatArray) -> FloatArray:
     """The pool's logits, float64 (N, C), up to a constant for each row.
 
     Args:
@@ -52,14 +53,14 @@ def pool_logits(kind: PoolKind, log_probabilities: Sequence[FloatArray], weights
     largest = log_probabilities[0]
     for member in log_probabilities[1:]:
         largest = np.maximum(largest, member)
-    total = np.zeros_like(largest)
+    total = np.zeros(largest.shape)
     for member, weight in zip(log_probabilities, weights, strict=True):
         total += weight * np.exp(member - largest)
     pooled: FloatArray = np.log(total) + largest
     return pooled
 
 
-def fit_weights(kind: PoolKind, log_probabilities: Sequence[FloatArray], labels: IntArray) -> FloatArray:
+def fit_weights(kind: PoolKind, log_probabilities: Sequence[NDArray[Any]], labels: IntArray) -> FloatArray:
     """The weights (M,) of least log loss on these rows: at least 0, with sum 1, none between 0 and 0.001.
 
     Args:
@@ -78,13 +79,13 @@ def fit_weights(kind: PoolKind, log_probabilities: Sequence[FloatArray], labels:
         kept = large
 
 
-def _fit_kept(kind: PoolKind, log_probabilities: Sequence[FloatArray], labels: IntArray) -> FloatArray:
+def _fit_kept(kind: PoolKind, log_probabilities: Sequence[NDArray[Any]], labels: IntArray) -> FloatArray:
     if kind == "geometric":
         return fit_geometric(log_probabilities, labels)
     return fit_arithmetic(true_class_probabilities(log_probabilities, labels))
 
 
-def true_class_probabilities(log_probabilities: Sequence[FloatArray], labels: IntArray) -> FloatArray:
+def true_class_probabilities(log_probabilities: Sequence[NDArray[Any]], labels: IntArray) -> FloatArray:
     """What each member gave the right class, (M, N): all that arithmetic weights depend on."""
     rows = [np.exp(true_class(member, labels)) for member in log_probabilities]
     probabilities: FloatArray = np.maximum(np.stack(rows), SMALLEST_PROBABILITY)
@@ -112,7 +113,7 @@ def fit_arithmetic(probabilities: FloatArray) -> FloatArray:
     return _minimise_on_simplex(objective, len(probabilities))
 
 
-def fit_geometric(log_probabilities: Sequence[FloatArray], labels: IntArray) -> FloatArray:
+def fit_geometric(log_probabilities: Sequence[NDArray[Any]], labels: IntArray) -> FloatArray:
     """The weights (M,) of a log-linear pool.
 
     Weights with a free sum s describe the pool and a temperature 1/s at once, and the loss is convex in them
@@ -131,7 +132,7 @@ def fit_geometric(log_probabilities: Sequence[FloatArray], labels: IntArray) -> 
 
 
 def _geometric_sums(
-    weights: FloatArray, log_probabilities: Sequence[FloatArray], labels: IntArray
+    weights: FloatArray, log_probabilities: Sequence[NDArray[Any]], labels: IntArray
 ) -> tuple[float, FloatArray]:
     """Of some rows: the sum of the loss, and of its derivatives by the weights (M,)."""
     pooled = centre(_weighted_sum(log_probabilities, weights))
@@ -164,8 +165,8 @@ def _minimise_on_simplex(objective: _Objective, members: int) -> FloatArray:
     return weights
 
 
-def _weighted_sum(arrays: Sequence[FloatArray], weights: FloatArray) -> FloatArray:
-    total = np.zeros_like(arrays[0])
+def _weighted_sum(arrays: Sequence[NDArray[Any]], weights: FloatArray) -> FloatArray:
+    total = np.zeros(arrays[0].shape)
     for array, weight in zip(arrays, weights, strict=True):
         total += weight * array
     return total

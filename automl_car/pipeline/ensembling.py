@@ -25,12 +25,21 @@ from automl_car.search.study import INTERRUPTED, complete_trials, load_study, st
 from automl_car.workspace import Workspace
 
 
-def ensemble(workspace: Workspace, config: Config, *, study: str, output: Path | None, top_k: int) -> Outcome:
+def ensemble(
+    workspace: Workspace,
+    config: Config,
+    *,
+    study: str,
+    output: Path | None,
+    top_k: int,
+    data: tuple[Dataset, Folds] | None = None,
+) -> Outcome:
     """Pool and calibrate the study's trials, and write the submission.
 
     Args:
         output: the submission; by default studies/<study>/submission.csv.
         top_k: members at most.
+        data: of the study, where they are at hand; else they are read.
 
     Raises:
         StudyError: there is no such study.
@@ -39,8 +48,7 @@ def ensemble(workspace: Workspace, config: Config, *, study: str, output: Path |
     store = workspace.checkpoints(study)
     if not (store / "dataset.json").is_file():
         raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
-    dataset = load_dataset(store / "dataset.json")
-    folds = read_folds(store / "folds.csv", dataset, check_files=False)
+    dataset, folds = data or _read_data(store)
     try:
         candidates, rows = _candidates(loaded, store, dataset, folds)
     except StoreError as error:
@@ -58,6 +66,11 @@ def ensemble(workspace: Workspace, config: Config, *, study: str, output: Path |
         write_atomically(directory / "ensemble.json", json.dumps(to_json(built), ensure_ascii=False, indent=1))
         write_atomically(directory / "trials.csv", trials_csv(loaded))
     return _outcome(loaded, study, built, submission)
+
+
+def _read_data(store: Path) -> tuple[Dataset, Folds]:
+    dataset = load_dataset(store / "dataset.json")
+    return dataset, read_folds(store / "folds.csv", dataset, check_files=False)
 
 
 def _candidates(study: optuna.Study, store: Path, dataset: Dataset, folds: Folds) -> tuple[list[Candidate], IntArray]:

@@ -15,6 +15,7 @@ from automl_car.data.audit import Audit
 from automl_car.data.budget import Budgets
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import StudyError
+from automl_car.memory import give_back_memory
 from automl_car.pipeline.choices import (
     largest_size,
     pick_augmentations,
@@ -79,7 +80,8 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             _run(workspace, config, study_name, job, prepared, view)
         finally:
             executor.close()
-    outcome = ensemble(workspace, config, study=study_name, output=None, top_k=config.ensemble.top_k)
+    data = (prepared.dataset, prepared.folds)
+    outcome = ensemble(workspace, config, study=study_name, output=None, top_k=config.ensemble.top_k, data=data)
     if outcome.ensemble is None:
         limit = f" within the time limit of {config.search.timeout:.0f} s" if config.search.timeout else ""
         raise StudyError(
@@ -112,6 +114,7 @@ def _prepare(
         budgets=Budgets(round(config.cache.train_gb * 1e9), round(config.cache.eval_gb * 1e9)),
         progress=lambda done, total: view.progress("reading photos", done, total),
     )
+    give_back_memory()  # decoding, hashing and splitting are over
     for line in _audit_lines(prepared.audit):
         view.note(line)
     return prepared
@@ -190,7 +193,7 @@ def _run(
         first,
         view,
         before_trial=last.before_trial if _wants_finale(config, job) else lambda: None,
-        after_complete=_Keeper(workspace, config, study_name, view).after_complete,
+        after_complete=_Keeper(workspace, config, study_name, prepared, view).after_complete,
     )
 
 
@@ -201,10 +204,11 @@ def _wants_finale(config: Config, job: driver.Job) -> bool:
 class _Keeper:
     """Keeps a valid submission on disk while the search runs, without spending more than a tenth of the time on it."""
 
-    def __init__(self, workspace: Workspace, config: Config, study: str, view: View) -> None:
+    def __init__(self, workspace: Workspace, config: Config, study: str, prepared: Prepared, view: View) -> None:
         self._workspace = workspace
         self._config = config
         self._study = study
+        self._data = (prepared.dataset, prepared.folds)
         self._view = view
         self._next = 0.0
 
@@ -213,7 +217,8 @@ class _Keeper:
         if began < self._next:
             return
         top_k = self._config.ensemble.top_k
-        outcome = ensemble(self._workspace, self._config, study=self._study, output=None, top_k=top_k)
+        outcome = ensemble(self._workspace, self._config, study=self._study, output=None, top_k=top_k, data=self._data)
+        give_back_memory()
         self._next = time.monotonic() + 10 * (time.monotonic() - began)
         if outcome.ensemble is not None:
             self._view.note(describe(outcome.ensemble))

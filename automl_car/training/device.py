@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import platform
 import sys
@@ -11,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-# Parameters of glibc's mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+from automl_car.memory import keep_freed_memory
 
 
 def pick_device() -> torch.device:
@@ -22,12 +20,6 @@ def pick_device() -> torch.device:
     if torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
-
-
-def give_back_memory() -> None:
-    """Give memory that was freed back to the system; what `keep_freed_memory` keeps would count as used."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def device_name(device: torch.device) -> str:
@@ -49,19 +41,6 @@ def prepare(device: torch.device, threads: int | None = None) -> None:
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-
-
-def keep_freed_memory() -> bool:
-    """Let the allocator of glibc keep what it frees; returns whether there is one to tell.
-
-    By default it gives every large block back to the kernel and asks for it again at the next layer, and the kernel
-    then fills each page with zeros. Without that, training EfficientNet-Lite0 at 160 px was 2.1 times faster on 2
-    cores (benchmarks/allocator.py).
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) and libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
 def helper_threads(device: torch.device) -> int:

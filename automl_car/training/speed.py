@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from automl_car.catalog.manager import Catalog
+from automl_car.memory import give_back_memory
 from automl_car.records import Speed, SpeedTask
 from automl_car.training import device as devices
 from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_step
@@ -26,7 +27,7 @@ _FEATURES_BATCH = 32
 def measure_speed(task: SpeedTask, catalog: Catalog) -> Speed:
     """Time the recipe's passes as a fold would compute them, or the training of its head."""
     device = devices.pick_device()
-    devices.give_back_memory()
+    give_back_memory()
     devices.reset_peak_memory(device)
     model = build_model(catalog.backbone(task.recipe.backbone), task.recipe, task.num_classes)
     measure = _measure_head if task.recipe.tuning == "head" else _measure_full

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 
 import numpy as np
 import pytest
 import torch
 
+from automl_car.memory import give_back_memory
 from automl_car.training import device as devices
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def test_a_new_measurement_forgets_what_was_freed_before() -> None:
     block = np.ones(60_000_000)  # 480 MB
     assert devices.peak_memory_bytes(CPU) > before
     del block
-    devices.give_back_memory()
+    give_back_memory()
     devices.reset_peak_memory(CPU)
     assert devices.peak_memory_bytes(CPU) < before + 240_000_000
 
@@ -53,16 +53,6 @@ def test_beside_a_gpu_at_most_eight_threads_make_pictures(monkeypatch: pytest.Mo
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     assert devices.helper_threads(torch.device("cuda", 0)) == 8
     assert devices.helper_threads(CPU) == torch.get_num_threads()
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
-def test_glibc_can_be_told_to_keep_freed_memory() -> None:
-    assert devices.keep_freed_memory()
-
-
-def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert not devices.keep_freed_memory()
 
 
 def test_preparing_a_cpu_sets_the_threads_that_are_asked_for() -> None:
