@@ -128,7 +128,9 @@ class PurePasses:
         """Of all passes that the fold needs."""
         size, folds = self.recipe.batch_size, self.prepared.folds
         steps = epochs * (len(folds.training_rows(0)) // size)
-        judged = 2 * (epochs * len(folds.validation_rows(0)) + len(self.prepared.dataset.test_paths))
+        # Validation rows are judged after each epoch, and once more in the end, when the test rows are.
+        judged = (2 * epochs + self.recipe.views) * len(folds.validation_rows(0))
+        judged += self.recipe.views * len(self.prepared.dataset.test_paths)
         return steps * statistics.fmean(self.training) + judged / size * statistics.fmean(self.forward)
 
     def _seconds(self, work: Callable[[], object]) -> float:

@@ -24,6 +24,8 @@ from automl_car.losses import row_losses, true_class
 from automl_car.records import Candidate, Ensemble, IntArray, Member
 from automl_car.temperature import fit_temperature
 
+_CHUNK = 1024  # rows whose float64 copies are in memory at a time
+
 
 def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, *, top_k: int) -> Ensemble:
     """Chooses members, weights and calibration by cross-fitted log loss, then fits them on all rows.
@@ -130,5 +132,9 @@ def _log_loss_without(index: int, candidates: Sequence[Candidate], plan: Plan, t
 
 
 def _log_loss(fitted: FittedPool, candidates: Sequence[Candidate], labels: IntArray) -> float:
-    probabilities = predict(fitted, (candidates[index].oof_logits for index in fitted.members))
-    return -float(np.log(true_class(probabilities, labels)).mean())
+    total = 0.0
+    for start in range(0, len(labels), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        probabilities = predict(fitted, (candidates[index].oof_logits[part] for index in fitted.members))
+        total -= float(np.log(true_class(probabilities, labels[part])).sum())
+    return total / len(labels)

@@ -116,7 +116,7 @@ def fit_pool(plan: Plan, members: TemperedMembers) -> FittedPool:
     weights = _weights(plan, members)
     kept = np.flatnonzero(weights).tolist()
     members = members.take(kept)
-    pooled = pool_logits(plan.pool, members.log_probabilities, weights[kept])
+    pooled = _pooled(plan.pool, members.log_probabilities, weights[kept])
     return FittedPool(
         members.indices,
         members.temperatures,
@@ -124,6 +124,15 @@ def fit_pool(plan: Plan, members: TemperedMembers) -> FittedPool:
         tuple(weights[kept].tolist()),
         fit_calibration(pooled, members.labels),
     )
+
+
+def _pooled(kind: PoolKind, log_probabilities: Sequence[NDArray[np.float32]], weights: FloatArray) -> FloatArray:
+    """`pool_logits` of all rows, a chunk at a time: its steps need copies of what they work on."""
+    pooled = np.empty(log_probabilities[0].shape)
+    for start in range(0, len(pooled), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        pooled[part] = pool_logits(kind, [member[part] for member in log_probabilities], weights)
+    return pooled
 
 
 def _weights(plan: Plan, members: TemperedMembers) -> FloatArray:
