@@ -35,7 +35,8 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
         oof[np.searchsorted(rows, fold.rows)] = fold.oof
         # Logits are averaged, not probabilities: the temperature that is fitted to single fold models then fits their
         # mean too. On models of the Hecto AI challenge the two differed by 0.0003.
-        test += fold.test / len(stored)
+        if len(test):
+            test += fold.test / len(stored)
     return Candidate(name, backbone, oof, test)
 
 
