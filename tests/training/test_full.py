@@ -219,37 +219,6 @@ def test_training_starts_from_the_given_head() -> None:
 # ---- mixing ---------------------------------------------------------------------------------------------------------
 
 
-class Witness(nn.Module):
-    """A network that notes which training batches hold a picture of more than one colour."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = network()
-        self.mixed: list[bool] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        if self.training:
-            self.mixed.append(bool((images.amax((2, 3)) - images.amin((2, 3))).max() > 1e-3))
-        return self.inner(images)
-
-
-def grey(row: int) -> NDArray[np.uint8]:
-    """A photo of one colour, so that only mixing can put two into a picture."""
-    return np.full((16, 16, 3), 5 * row, np.uint8)
-
-
-@pytest.mark.parametrize(("plain_epochs", "mixed_epochs"), [(0.25, 6), (0.5, 4), (1.0, 0), (0.0, 8)])
-def test_the_last_epochs_are_not_mixed(plain_epochs: float, mixed_epochs: int) -> None:
-    witness = Witness()
-    recipe = replace(RECIPE, epochs=8, cutmix=1.0, plain_epochs=plain_epochs, warmup=1.0)
-    run(recipe, witness, photo=grey)
-    epochs = np.array(witness.mixed).reshape(8, 3).any(1)
-    assert epochs.tolist() == [True] * mixed_epochs + [False] * (8 - mixed_epochs)
-
-
-# ---- mirror images and sizes ----------------------------------------------------------------------------------------
-
-
 class Observer(nn.Module):
     """A network that keeps what it was trained on."""
 
@@ -262,6 +231,25 @@ class Observer(nn.Module):
         if self.training:
             self.seen.append(images.detach().clone())
         return self.inner(images)
+
+
+def grey(row: int) -> NDArray[np.uint8]:
+    """A photo of one colour, so that only mixing can put two into a picture."""
+    return np.full((16, 16, 3), 5 * row, np.uint8)
+
+
+@pytest.mark.parametrize(("plain_epochs", "mixed_epochs"), [(0.25, 6), (0.5, 4), (1.0, 0), (0.0, 8)])
+def test_the_last_epochs_are_not_mixed(plain_epochs: float, mixed_epochs: int) -> None:
+    observer = Observer()
+    recipe = replace(RECIPE, epochs=8, cutmix=1.0, plain_epochs=plain_epochs, warmup=1.0)
+    run(recipe, observer, photo=grey)
+    # Mixed: there is a picture of more than one colour in the batch.
+    mixed = [bool((images.amax((2, 3)) - images.amin((2, 3))).max() > 1e-3) for images in observer.seen]
+    epochs = np.array(mixed).reshape(8, 3).any(1)
+    assert epochs.tolist() == [True] * mixed_epochs + [False] * (8 - mixed_epochs)
+
+
+# ---- mirror images and sizes ----------------------------------------------------------------------------------------
 
 
 def slope(row: int) -> NDArray[np.uint8]:
