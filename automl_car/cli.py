@@ -126,6 +126,13 @@ def search(
         int | None, typer.Option(metavar="N", help="Seed of folds, training and sampler. Default: 0.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(metavar="N", help="Members of the ensemble at most. Default: 5.")] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(metavar="STUDY", help="Begin with the best recipes of this study, or of a study's .db file."),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop when N trials brought no gain worth having. Default: never.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Measure for a minute what the search will cost, and stop.")
     ] = False,
@@ -148,6 +155,8 @@ def search(
             "search.tuning": tuning,
             "search.seed": seed,
             "search.storage": storage,
+            "search.warm_start": _from_here(warm_start),
+            "search.patience": patience,
             "data.directory": data.resolve() if data else None,
             "data.folds": folds,
             "training.epochs": epochs,
@@ -273,7 +282,10 @@ def studies_show(
     storage: StorageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the trials of one study: what was tried, each fold's log loss, and why a trial ended early."""
+    """Show one study.
+
+    What was tried, each fold's log loss, why a trial ended early, and the generations of a study that has grown.
+    """
     from automl_car.report import tables
     from automl_car.search.overview import show_study
 
@@ -283,6 +295,24 @@ def studies_show(
         _print_json(tables.shown_json(shown))
     else:
         tables.print_study(shown)
+
+
+@studies_app.command("undo")
+def studies_undo(
+    name: Annotated[str | None, typer.Argument(help="The study. Default: the latest one.")] = None,
+    workspace: WorkspaceOption = HERE,
+    storage: StorageOption = None,
+) -> None:
+    """Go back to the generation before the last change of plugins or ranges.
+
+    Nothing is deleted, and the folds of both generations are kept.
+    """
+    from automl_car.search.growth import undo
+
+    place = _workspace(workspace)
+    study = name or _latest(place, storage)
+    print(undo(place.studies, study, storage))
+    _hint(f"`automl-car ensemble --study {study}` builds its submission again; take back the change before you search")
 
 
 @app.command()
@@ -350,6 +380,11 @@ def _workspace(root: Path) -> Workspace:
     from automl_car.workspace import Workspace
 
     return Workspace(root)
+
+
+def _from_here(study: str | None) -> str | None:
+    """A path on the command line begins in the current folder, one in the settings in the workspace."""
+    return str(Path(study).resolve()) if study and study.endswith(".db") else study
 
 
 def _load(root: Path, config: Path | None, overrides: dict[str, Any]) -> Config:

@@ -9,7 +9,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
@@ -105,6 +105,12 @@ class SearchConfig(_Section):
     backbones: Names = Field("auto", description="names, or auto: all whose weights are on this machine")
     augmentations: Names = Field("auto", description="names, or auto: all")
     startup_trials: Count = Field(10, description="random trials before TPE takes over")
+    warm_start: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="a study whose best recipes come first: its name, or a .db file, relative to the workspace"
+    )
+    patience: Whole = Field(
+        0, description="trials without a gain worth having after which the search stops; 0: it does not"
+    )
 
 
 class SpaceConfig(_Section):
@@ -153,12 +159,12 @@ class TrainingConfig(_Section):
 
 
 class PruningConfig(_Section):
-    """When a trial is stopped between folds."""
+    """When a trial is stopped, between folds or within its first one."""
 
     enabled: bool = Field(True, description="false: every trial trains all its folds")
     compare_with: Count = Field(5, description="the k-th best complete trial is what a trial must keep up with")
-    z: float = Field(2.0, gt=0, description="standard errors that a trial may be worse by")
-    startup_trials: Count = Field(5, description="complete trials before any is pruned")
+    z: float = Field(1.5, gt=0, description="standard errors that a trial may be worse by")
+    startup_trials: Count = Field(20, description="trials that get one fold each before the best of them go on")
 
 
 class EnsembleConfig(_Section):

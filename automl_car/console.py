@@ -13,7 +13,7 @@ from automl_car.records import Progress
 
 if TYPE_CHECKING:
     from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
-    from automl_car.search.driver import Outcome
+    from automl_car.search.job import Outcome
 
 logger = logging.getLogger("automl_car")
 

@@ -19,7 +19,7 @@ from automl_car.report.tables import STATE_STYLES
 
 if TYPE_CHECKING:
     from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
-    from automl_car.search.driver import Outcome
+    from automl_car.search.job import Outcome
 
 ROWS = 10
 BLOCKS = "▁▂▃▄▅▆▇█"

@@ -18,6 +18,7 @@ Tuning = Literal["head", "full"]
 StepChoice = Literal["auto", "plain"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Points = tuple[tuple[float, float], ...]
 
 
 def fingerprint(value: Any) -> str:
@@ -135,6 +136,7 @@ class Recipe:
         weights_digest: sha256 of that file, so that another file under the same name is another recipe; else empty.
         seed: of everything random in training.
         params: values of the plugins' own parameters, by `<plugin>.<param>`, sorted.
+        backbone_version, augmentation_version: of the plugins that offer them; empty for bundled ones.
     """
 
     backbone: str
@@ -165,10 +167,14 @@ class Recipe:
     weights_digest: str = ""
     seed: int = 0
     params: tuple[tuple[str, ParamValue], ...] = ()
+    backbone_version: str = ""
+    augmentation_version: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `Recipe.from_json` reads them back."""
-        return {**dataclasses.asdict(self), "params": dict(self.params)}
+        """Plain JSON values; `Recipe.from_json` reads them back. Versions that are empty are left out."""
+        values = {**dataclasses.asdict(self), "params": dict(self.params)}
+        unversioned = {name for name in ("backbone_version", "augmentation_version") if not values[name]}
+        return {name: value for name, value in values.items() if name not in unversioned}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
@@ -195,6 +201,7 @@ class FoldTask:
         deadline: Unix time at which training stops, or None.
         workers: processes that load photos; None leaves the choice to the machine.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
+        to_beat: the curve that a fine-tuning is stopped for falling behind; empty where there is none.
     """
 
     recipe: Recipe
@@ -206,6 +213,7 @@ class FoldTask:
     deadline: float | None = None
     workers: int | None = None
     step: StepChoice = "auto"
+    to_beat: Points = ()
 
     @property
     def fold_directory(self) -> Path:
@@ -270,6 +278,8 @@ class Epoch:
         train_loss: mean training loss, label smoothing and mixing included.
         log_loss: mean natural-log loss on the fold's validation rows, not calibrated.
         seconds: since the fold began.
+        calibrated: the log loss after the one temperature that fits those rows, by which epochs are compared; None
+            for heads, whose epochs are not.
     """
 
     number: int
@@ -277,6 +287,7 @@ class Epoch:
     train_loss: float
     log_loss: float
     seconds: float
+    calibrated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -293,21 +304,22 @@ class FoldResult:
     """How the training of one fold ended.
 
     Attributes:
-        status: "finished": the fold store holds it; "stopped": the clock ran out before it was done.
+        status: "finished": the fold store holds it; "stopped": the clock ran out before it was done; "beaten": it fell
+            behind `FoldTask.to_beat`, and `log_loss` is what it had reached.
         log_loss: of the validation rows after the one temperature that fits them; what trials are compared by.
         raw_log_loss: before it.
         temperature: that temperature; below 1 where the model was under-confident.
         curve: one entry per epoch.
         seconds: wall time of the fold.
         peak_memory_bytes: of the device where it is a GPU, else of the process.
-        reason: why the fold stopped; empty when it finished.
+        reason: why the fold ended early; empty when it finished.
         images_per_second: training images that went forward and backward per second; 0 for heads.
         step: how its passes were computed: precision, memory layout, micro-batch; empty for heads.
     """
 
     recipe_id: str
     fold: int
-    status: Literal["finished", "stopped"]
+    status: Literal["finished", "stopped", "beaten"]
     log_loss: float
     raw_log_loss: float
     temperature: float

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from automl_car import __version__, cli
+from automl_car.config import Config
+from automl_car.errors import StudyError
+from automl_car.workspace import Workspace
 
 HEAVY = ("torch", "timm", "albumentations", "sklearn", "scipy", "pandas", "optuna", "cv2")
 SHOW_MODULES = """
@@ -182,6 +185,28 @@ def test_a_settings_file_that_is_named_must_be_there(run: Command) -> None:
 def test_a_bad_time_limit_is_told_with_examples(run: Command) -> None:
     message = run.fails("search", "--timeout", "soon")
     assert message.startswith("command line: --timeout `soon` is wrong: write a duration such as 90s, 30m")
+
+
+def test_patience_is_a_whole_number(run: Command) -> None:
+    message = run.fails("search", "--patience", "-1")
+    assert message.startswith("command line: --patience `-1` is wrong: ")
+
+
+@pytest.mark.parametrize("given", [{}, {"--patience": "7", "--warm-start": "old"}, {"--warm-start": "../old.db"}])
+def test_patience_and_the_study_to_begin_with_reach_the_search(
+    given: dict[str, str], run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    reached = []
+
+    def search(workspace: Workspace, config: Config, **_: object) -> None:
+        reached.append(config.search)
+        raise StudyError("seen enough")
+
+    monkeypatch.setattr("automl_car.pipeline.search", search)
+    run.fails("search", "--workspace", "elsewhere", *(word for option in given.items() for word in option))
+    named = {None: None, "old": "old", "../old.db": str(tmp_path.parent / "old.db")}  # a path begins where one stands
+    assert reached[0].patience == int(given.get("--patience", 0))
+    assert reached[0].warm_start == named[given.get("--warm-start")]
 
 
 def test_an_unknown_backbone_is_told_with_the_near_name(run: Command) -> None:

@@ -183,6 +183,19 @@ def test_weights_are_named_for_all_or_for_each_backbone(write: Write) -> None:
     assert load_config(write("training: {weights: {a: f.pth}}")).training.weights == {"a": "f.pth"}
 
 
+@pytest.mark.parametrize("study", ["old", "hecto.v2", "../there/studies/main.db"])
+def test_a_warm_start_is_a_study_or_its_file(study: str, write: Write) -> None:
+    assert load_config(write(f"search: {{warm_start: {study}}}")).search.warm_start == study
+
+
+def test_a_warm_start_without_a_name_is_refused(write: Write) -> None:
+    assert "search.warm_start: `` is wrong" in problem(write("search: {warm_start: ''}"))
+
+
+def test_by_default_no_study_comes_first_and_no_search_ends_early() -> None:
+    assert (Config().search.warm_start, Config().search.patience) == (None, 0)
+
+
 @pytest.mark.parametrize("name", ["main", "2024-05", "hecto.v2", "차종", "École", "a" * 100])
 def test_a_study_may_be_called(name: str) -> None:
     assert load_config(None, {"search.study": name}).search.study == name

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from automl_car.console import Lines, describe_recipe, duration, logger, start_logging
 from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
-from automl_car.search.driver import Outcome
+from automl_car.search.job import Outcome
 
 HEAD = Recipe("lite0", tuning="head", image_size=224, learning_rate=5e-4, shrinkage=0.3, power=0.5)
 FULL = Recipe("lite0", augmentation="light", tuning="full", image_size=160, learning_rate=1.25e-3, epochs=12)

@@ -10,7 +10,7 @@ from rich.console import Console
 from automl_car.console import logger
 from automl_car.live import BLOCKS, ROWS, LiveView, State, TrialRow, render, sparkline
 from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
-from automl_car.search.driver import Outcome
+from automl_car.search.job import Outcome
 
 RECIPE = Recipe("lite0", tuning="head", image_size=224)
 NOW = 10_000.0

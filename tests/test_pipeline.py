@@ -31,7 +31,7 @@ from automl_car.data.index import load_dataset
 from automl_car.errors import AutomlCarError, DataError, StudyError, WeightsError
 from automl_car.pipeline.choices import pick_backbones, pick_deadline, pick_tunings
 from automl_car.records import FoldResult, Machine, Recipe
-from automl_car.search.driver import Outcome as TrialOutcome
+from automl_car.search.job import Outcome as TrialOutcome
 from automl_car.search.study import load_study, storage_url
 from automl_car.store import read_logits, read_result
 from automl_car.workspace import Workspace
@@ -293,9 +293,25 @@ def test_changed_photos_are_refused(searched: Searched) -> None:
     assert "00.jpg" in str(caught.value) or "photos" in str(caught.value)
 
 
-def test_one_backbone_less_is_refused_by_name(searched: Searched) -> None:
-    with pytest.raises(StudyError, match=r"\['toy', 'toy_large'\] before, \['toy'\] now"):
-        _search(searched.workspace, search__backbones=["toy"])
+def test_with_one_backbone_less_the_study_grows_and_keeps_all_trials_and_folds(searched: Searched) -> None:
+    before = {name: path.stat().st_mtime_ns for name, path in _records(searched.workspace).items()}
+    view = RecordingView()
+    outcome = _search(searched.workspace, view, search__backbones=["toy"])
+    (line,) = [note for note in view.notes if "grew" in note]
+    assert "generation 2: backbone `toy_large` left out; all 4 trials carried over" in line
+    assert (outcome.complete, outcome.best_log_loss) == (4, searched.outcome.best_log_loss)
+    assert {name: path.stat().st_mtime_ns for name, path in _records(searched.workspace).items()} == before
+
+
+def test_an_edited_plugin_is_trained_anew_and_what_it_trained_before_stays(searched: Searched) -> None:
+    before = set(_records(searched.workspace))
+    with (searched.workspace.root / "toy_networks.py").open("a") as file:
+        file.write("# edited\n")
+    view = RecordingView()
+    outcome = _search(searched.workspace, view, search__trials=5)
+    assert any("plugin of `toy`, `toy_large` updated" in note for note in view.notes)
+    assert outcome.complete + outcome.pruned == 5
+    assert set(_records(searched.workspace)) > before
 
 
 # ---- choices --------------------------------------------------------------------------------------------------------

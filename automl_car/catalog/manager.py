@@ -60,6 +60,14 @@ class Catalog:
         """The augmentation of that name; PluginError with near names when there is none."""
         return _look_up("augmentation", name, self.augmentations)
 
+    def version_of(self, name: str) -> str:
+        """Version of the plugin that offers this backbone or augmentation; empty for bundled ones.
+
+        A recipe remembers it, so that an edited plugin is never answered for by what its former self has trained.
+        """
+        others = (row for row in self.plugins if row.origin != "bundled")
+        return next((row.version for row in others if name in (*row.backbones, *row.augmentations)), "")
+
     def require_whole(self) -> None:
         """Raise PluginError when a plugin is broken: its silent absence would change what is searched."""
         broken = [plugin for plugin in self.plugins if plugin.error]

@@ -71,15 +71,15 @@ def near_pairs(hashes: NDArray[np.uint64]) -> Iterator[IntArray]:
     fine = hashes[:, COARSE_WORDS:]
     set_bits = np.bitwise_count(fine).sum(1, dtype=np.int64)
     telling = np.flatnonzero((set_bits >= FEWEST_SET_BITS) & (set_bits <= 64 * fine.shape[1] - FEWEST_SET_BITS))
-    coarse, fine = hashes[telling, :COARSE_WORDS].T.copy(), fine[telling]
+    coarse = hashes[telling, :COARSE_WORDS].T.copy()
     for above, below in combinations_with_replacement(range(0, len(telling), _TILE), 2):
         rows, others = slice(above, above + _TILE), slice(below, below + _TILE)
         distance = sum(np.bitwise_count(words[rows, None] ^ words[None, others]) for words in coarse)
         left, right = np.nonzero(distance <= MAX_COARSE_BITS)
-        left, right = left + above, right + below
+        left, right = telling[left + above], telling[right + below]
         left, right = left[left < right], right[left < right]
         close = np.bitwise_count(fine[left] ^ fine[right]).sum(1) <= MAX_FINE_BITS
-        yield np.stack([telling[left[close]], telling[right[close]]], axis=1)
+        yield np.stack([left[close], right[close]], axis=1)
 
 
 def _brighter(grey: Image.Image, side: int) -> NDArray[np.bool_]:

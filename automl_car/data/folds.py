@@ -86,12 +86,14 @@ def write_folds(path: Path, dataset: Dataset, assignment: IntArray, groups: IntA
         DataError: a photo is missing.
     """
     sizes = _file_sizes(dataset)
-    text = io.StringIO()
+    data = io.BytesIO()
+    text = io.TextIOWrapper(data, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     labels = (dataset.class_names[label] for label in dataset.labels)
     writer.writerows(zip(dataset.train_paths, labels, assignment, groups, sizes, strict=True))
-    write_atomically(path, text.getvalue())
+    text.flush()
+    write_atomically(path, data.getvalue())
     return _folds(dataset, assignment, sizes)
 
 
@@ -116,7 +118,8 @@ def read_folds(path: Path, dataset: Dataset, *, check_files: bool = True) -> Fol
     if columns is None or changes:
         raise DataError(
             f"The photos are not those that {path} was made for: {changes}.",
-            hint="Start a new study for the changed data (another --study name), or restore the photos.",
+            hint="begin a new study with `--study NAME`, from the best recipes of this one with "
+            f"`--warm-start {path.parent.name}`; or restore the photos.",
         )
     return _folds(dataset, *columns)
 

@@ -90,6 +90,8 @@ def check_classes(dataset: Dataset) -> None:
 
 def without(dataset: Dataset, rows: Collection[int]) -> Dataset:
     """The data set without some training rows; the classes stay."""
+    if not rows:
+        return dataset
     dropped = set(rows)
     kept = [row for row in range(len(dataset.train_paths)) if row not in dropped]
     return dataclasses.replace(

@@ -130,12 +130,11 @@ def _list_class_folders(root: Path, folders: Sequence[Path]) -> tuple[Photo, ...
     _refuse_undecodable([folder.name for folder in folders])
     _refuse_twins(folders)
     _refuse_empty(folders)
-    photos = [
-        Photo(photo.relative_to(root).as_posix(), nfc(folder.name))
-        for folder in folders
-        for photo in photos_below(folder)
-    ]
-    return tuple(sorted(photos, key=lambda photo: (nfc(photo.path), photo.path)))
+    labels = {
+        photo.relative_to(root).as_posix(): nfc(folder.name) for folder in folders for photo in photos_below(folder)
+    }
+    # Only now, and not along with the paths, which stay: between them, the photos' memory could not be given back.
+    return tuple(Photo(path, labels[path]) for path in sorted(labels, key=lambda path: (nfc(path), path)))
 
 
 def _class_folders(source: Path) -> list[Path]:

@@ -109,7 +109,8 @@ def _find_or_make_folds(path: Path, dataset: Dataset, groups: IntArray, count: i
     if folds.count != count:
         raise StudyError(
             f"The study in {path.parent} has {folds.count} folds, and {count} were asked for.",
-            hint=f"Set data.folds to {folds.count}, or start a new study (another --study name).",
+            hint=f"begin a new study with `--study NAME`, from the best recipes of this one with "
+            f"`--warm-start {path.parent.name}`; or set data.folds to {folds.count}.",
         )
     return folds
 

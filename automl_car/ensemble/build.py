@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from automl_car.ensemble.estimate import (
     SINGLE,
     Calibrated,
+    CrossFit,
     choose_and_temper,
     choose_plan,
     cross_fit,
@@ -45,23 +46,39 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
     _check(candidates, labels, folds, top_k)
     calibrated = _calibrate_each(candidates, labels)
     folds = splits(folds)
-    cross_fits = cross_fit(candidates, calibrated, labels, folds, top_k=top_k)
-    plan = choose_plan(cross_fits)
-    tempered = choose_and_temper(candidates, calibrated, labels, np.arange(len(labels)), top_k)
-    fitted = fit_pool(plan, tempered)
+    plan, honest, best_single = _choose_plan(candidates, calibrated, labels, folds, top_k)
+    fitted, members = _fit_on_all_rows(candidates, calibrated, labels, plan, top_k)
     return Ensemble(
-        members=_members(candidates, calibrated, plan, tempered, fitted),
+        members=members,
         pool=fitted.pool,
         temperature=fitted.calibration.temperature,
         uniform=fitted.calibration.uniform,
         log_loss=_log_loss(fitted, candidates, labels),
-        nested_log_loss=cross_fits[plan].log_loss,
-        standard_error=cross_fits[plan].standard_error,
-        best_single=cross_fits[SINGLE].log_loss,
-        oof_probabilities=cross_fitted_probabilities(cross_fits[plan], candidates, folds),
+        nested_log_loss=honest.log_loss,
+        standard_error=honest.standard_error,
+        best_single=best_single,
+        oof_probabilities=cross_fitted_probabilities(honest, candidates, folds),
         test_probabilities=predict(fitted, (candidates[index].test_logits for index in fitted.members)),
         rows=len(labels),
     )
+
+
+def _choose_plan(
+    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, folds: IntArray, top_k: int
+) -> tuple[Plan, CrossFit, float]:
+    """The plan to ship, how it did on rows that it was not fitted on, and what the best trial alone lost there."""
+    cross_fits = cross_fit(candidates, calibrated, labels, folds, top_k=top_k)
+    plan = choose_plan(cross_fits)
+    return plan, cross_fits[plan], cross_fits[SINGLE].log_loss
+
+
+def _fit_on_all_rows(
+    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, plan: Plan, top_k: int
+) -> tuple[FittedPool, tuple[Member, ...]]:
+    """The pool that is shipped, and its members; their tempered copies, the largest arrays of all, are freed again."""
+    tempered = choose_and_temper(candidates, calibrated, labels, slice(None), top_k)
+    fitted = fit_pool(plan, tempered)
+    return fitted, _members(candidates, calibrated, plan, tempered, fitted)
 
 
 def _check(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, top_k: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from automl_car.records import Candidate, Dataset, Folds, IntArray
 from automl_car.store import read_logits
@@ -22,22 +24,41 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
         dataset: for the shapes.
 
     Returns:
-        Out-of-fold logits of the rows of those folds, ascending; test logits are the mean over the fold models.
+        Out-of-fold logits of the rows of those folds, ascending; test logits are the mean over the fold models. Both
+        are mapped into memory, so that a study of many trials takes no more of it than one of few.
 
     Raises:
         StoreError: a fold is missing or damaged.
     """
-    stored = [read_logits(directory / f"fold-{fold}") for fold in folds]
-    rows = np.sort(np.concatenate([fold.rows for fold in stored]))
-    oof = np.empty((len(rows), dataset.num_classes), np.float32)
+    oof = np.empty((len(dataset.train_paths), dataset.num_classes), np.float32)
     test = np.zeros((len(dataset.test_paths), dataset.num_classes), np.float32)
-    for fold in stored:
-        oof[np.searchsorted(rows, fold.rows)] = fold.oof
+    answered = np.zeros(len(oof), np.bool_)
+    for fold in folds:
+        stored = read_logits(directory / f"fold-{fold}")
+        oof[stored.rows] = stored.oof
+        answered[stored.rows] = True
         # Logits are averaged, not probabilities: the temperature that is fitted to single fold models then fits their
         # mean too. On models of the Hecto AI challenge the two differed by 0.0003.
         if len(test):
-            test += fold.test / len(stored)
-    return Candidate(name, backbone, oof, test)
+            test += stored.test / len(folds)
+    oof = oof if answered.all() else oof[answered]
+    return Candidate(name, backbone, _on_disk(oof, directory), _on_disk(test, directory))
+
+
+def _on_disk(logits: NDArray[np.float32], directory: Path) -> NDArray[np.float32]:
+    """The same logits in a nameless file that vanishes with them; in memory, where that cannot be written.
+
+    The file lies in the fold store: the system's folder for such files is memory itself on many machines.
+    """
+    if not len(logits):  # no file of 0 bytes can be mapped
+        return logits
+    try:
+        with TemporaryFile(dir=directory) as file:
+            file.write(logits.data)
+            file.flush()
+            return np.memmap(file, np.float32, "r", shape=logits.shape).view(np.ndarray)
+    except OSError:
+        return logits
 
 
 def rows_of(folds: Folds, finished: Sequence[int]) -> IntArray:

@@ -99,7 +99,7 @@ def _fit_plans(
 
 
 def choose_and_temper(
-    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, rows: IntArray, top_k: int
+    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, rows: IntArray | slice, top_k: int
 ) -> TemperedMembers:
     """The members that these rows choose, with the temperatures that these rows ask for."""
     chosen = choose_members(calibrated.probabilities[:, rows], top_k)

@@ -65,6 +65,6 @@ def _render(probabilities: FloatArray, form: SubmissionFormat) -> bytes:
     text = io.StringIO(newline="")
     text.write(form.header + form.newline)
     rows = csv.writer(text, lineterminator=form.newline)  # quotes an id where it must
-    for name, row in zip(form.ids, probabilities[:, form.column_classes].tolist(), strict=True):
-        rows.writerow([name, *(f"{value:.9g}" for value in row)])
+    for name, row in zip(form.ids, probabilities[:, form.column_classes], strict=True):
+        rows.writerow([name, *(f"{value:.9g}" for value in row.tolist())])  # a row at a time: lists are large
     return text.getvalue().encode("utf-8-sig" if form.bom else "utf-8")

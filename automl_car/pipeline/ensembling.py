@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.config import Config
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.candidates import read_candidate, rows_of
+from automl_car.ensemble.joining import join_stopped, on_rows
 from automl_car.ensemble.submission import write_submission
 from automl_car.errors import StoreError, StudyError
 from automl_car.files import write_atomically
 from automl_car.pipeline.outcome import Outcome, to_json
 from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray
+from automl_car.search.evidence import expected_mean, fold_losses
 from automl_car.search.overview import trials_csv
-from automl_car.search.pruning import fold_losses
 from automl_car.search.study import INTERRUPTED, complete_trials, load_study, storage_url
 from automl_car.workspace import Workspace
 
@@ -50,13 +53,11 @@ def ensemble(
         raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
     dataset, folds = data or _read_data(store)
     try:
-        candidates, rows = _candidates(loaded, store, dataset, folds)
+        built, partial = _build(loaded, _Store(store, dataset, folds), top_k)
     except StoreError as error:
         raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
-    built, submission = None, None
-    if candidates:
-        labels = np.asarray(dataset.labels, dtype=np.int64)[rows]
-        built = build_ensemble(candidates, labels, folds.assignment[rows], top_k=top_k)
+    submission = None
+    if built is not None:
         directory = workspace.reports(study)
         directory.mkdir(parents=True, exist_ok=True)
         if dataset.submission is not None:
@@ -65,7 +66,7 @@ def ensemble(
             write_submission(submission, built.test_probabilities, dataset)
         write_atomically(directory / "ensemble.json", json.dumps(to_json(built), ensure_ascii=False, indent=1))
         write_atomically(directory / "trials.csv", trials_csv(loaded))
-    return _outcome(loaded, study, built, submission)
+    return _outcome(loaded, study, built, submission, partial)
 
 
 def _read_data(store: Path) -> tuple[Dataset, Folds]:
@@ -73,31 +74,104 @@ def _read_data(store: Path) -> tuple[Dataset, Folds]:
     return dataset, read_folds(store / "folds.csv", dataset, check_files=False)
 
 
-def _candidates(study: optuna.Study, store: Path, dataset: Dataset, folds: Folds) -> tuple[list[Candidate], IntArray]:
-    """Complete trials; or, while there is none, the trial with most finished folds, on the rows of those folds."""
-    complete = complete_trials(study)
-    if complete:
-        finished = list(range(folds.count))
-        by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete)}  # equal recipes join once
-        chosen = list(by_recipe.values())[::-1]
-    else:
-        partial = [trial for trial in study.get_trials(deepcopy=False) if fold_losses(trial)]
-        chosen = sorted(partial, key=lambda trial: (-len(fold_losses(trial)), trial.number))[:1]
-        finished = sorted(fold_losses(chosen[0])) if chosen else []
-    candidates = [
-        read_candidate(
-            f"trial {trial.number}",
-            trial.user_attrs["backbone"],
-            store / trial.user_attrs["recipe_id"],
-            finished,
-            dataset,
-        )
-        for trial in chosen
+# ---- from folds to an ensemble --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Store:
+    """The finished folds of a study, and the photos that they are of."""
+
+    directory: Path
+    dataset: Dataset
+    folds: Folds
+
+    @property
+    def labels(self) -> IntArray:
+        return np.asarray(self.dataset.labels, dtype=np.int64)
+
+    def candidate(self, trial: FrozenTrial, finished: Sequence[int]) -> Candidate:
+        attributes = trial.user_attrs
+        directory = self.directory / attributes["recipe_id"]
+        return read_candidate(f"trial {trial.number}", attributes["backbone"], directory, finished, self.dataset)
+
+    def why_partial(self, trial: FrozenTrial, rows: int) -> str:
+        """Why an ensemble's numbers are of some photos alone; empty where they are of all."""
+        if rows == len(self.labels):
+            return ""
+        has = f"trial {trial.number} has {len(fold_losses(trial))} of {self.folds.count} folds"
+        return f"{has}, so these numbers are of {rows} of {len(self.labels)} photos"
+
+
+def _build(study: optuna.Study, store: _Store, top_k: int) -> tuple[Ensemble | None, str]:
+    """The ensemble, or None while no fold is finished; and why its numbers are of some photos alone, if they are."""
+    by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete_trials(study))}
+    complete = list(by_recipe.values())[::-1]  # equal recipes join once
+    if not complete:
+        return _build_from_one(study, store, top_k)
+    candidates = [store.candidate(trial, range(store.folds.count)) for trial in complete]
+    alone = build_ensemble(candidates, store.labels, store.folds.assignment, top_k=top_k)
+    stopped = _stopped(study, complete)
+    if stopped is None:
+        return alone, ""
+    joined = _join(alone, candidates, stopped, store, top_k)
+    return (joined, store.why_partial(stopped, joined.rows)) if joined else (alone, "")
+
+
+def _build_from_one(study: optuna.Study, store: _Store, top_k: int) -> tuple[Ensemble | None, str]:
+    """While no trial is complete: of the one with most finished folds, on the rows of those folds."""
+    begun = [trial for trial in study.get_trials(deepcopy=False) if fold_losses(trial)]
+    if not begun:
+        return None, ""
+    most = min(begun, key=lambda trial: (-len(fold_losses(trial)), trial.number))
+    finished = sorted(fold_losses(most))
+    rows = rows_of(store.folds, finished)
+    candidates = [store.candidate(most, finished)]
+    built = build_ensemble(candidates, store.labels[rows], store.folds.assignment[rows], top_k=top_k)
+    return built, store.why_partial(most, built.rows)
+
+
+def _stopped(study: optuna.Study, complete: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Of the trials that a stop cut off, the one to try: that with most finished folds, then with the best ones.
+
+    A recipe that was taken up again and then ended for good, in whatever way, is none of them.
+    """
+    trials = study.get_trials(deepcopy=False)
+    ended = {trial.user_attrs.get("recipe_id") for trial in trials if _ended_for_good(trial)}
+    stopped = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL and fold_losses(trial) and trial.user_attrs["recipe_id"] not in ended
     ]
-    return candidates, rows_of(folds, finished)
+    compared = [fold_losses(trial) for trial in complete]
+    return min(
+        stopped,
+        key=lambda trial: (-len(fold_losses(trial)), expected_mean(fold_losses(trial), compared), trial.number),
+        default=None,
+    )
 
 
-def _outcome(study: optuna.Study, name: str, built: Ensemble | None, submission: Path | None) -> Outcome:
+def _ended_for_good(trial: FrozenTrial) -> bool:
+    return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED)
+
+
+def _join(
+    alone: Ensemble, candidates: list[Candidate], stopped: FrozenTrial, store: _Store, top_k: int
+) -> Ensemble | None:
+    """The ensemble with the stopped trial where it pays. Afterwards the candidates have its rows alone."""
+    finished = sorted(fold_losses(stopped))
+    try:
+        more = store.candidate(stopped, finished)
+    except StoreError:  # the ensemble can do without it; the search trains that fold again when it goes on
+        return None
+    rows = rows_of(store.folds, finished)
+    on_rows(candidates, rows)
+    return join_stopped(alone, candidates, more, rows, store.labels, store.folds.assignment, top_k=top_k)
+
+
+# ---- what is told ---------------------------------------------------------------------------------------------------
+
+
+def _outcome(study: optuna.Study, name: str, built: Ensemble | None, submission: Path | None, partial: str) -> Outcome:
     trials = [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(INTERRUPTED)]
     best = complete_trials(study)[:1]
     return Outcome(
@@ -109,4 +183,5 @@ def _outcome(study: optuna.Study, name: str, built: Ensemble | None, submission:
         best_log_loss=best[0].value if best else None,
         ensemble=built,
         submission=submission,
+        partial=partial,
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from automl_car.records import Ensemble, Epoch, FoldTask, Machine, Progress
-from automl_car.search import driver
+from automl_car.search import job
 
 
-class View(driver.View, Protocol):
+class View(job.View, Protocol):
     """What the journeys tell the person in front of them."""
 
     def progress(self, text: str, done: int, total: int) -> None:
@@ -33,6 +33,7 @@ class Outcome:
         best_trial, best_log_loss: of the best complete trial; None without one.
         ensemble: of at most top-k members; None while no fold is finished.
         submission: the file, or None when there is no test set.
+        partial: why the ensemble's numbers are of some photos alone; empty where they are of all.
     """
 
     study: str
@@ -43,14 +44,15 @@ class Outcome:
     best_log_loss: float | None
     ensemble: Ensemble | None
     submission: Path | None
+    partial: str = ""
 
 
-def describe(built: Ensemble) -> str:
-    """One line about an ensemble."""
+def describe(built: Ensemble, partial: str = "") -> str:
+    """One line about an ensemble; `partial` is that of its outcome."""
     members = ", ".join(f"{member.name} ({member.backbone}) {member.weight:.2f}" for member in built.members)
     return (
         f"ensemble log loss {built.nested_log_loss:.4f} ± {1.96 * built.standard_error:.4f} out of fold "
-        f"(best single trial {built.best_single:.4f}): {members}"
+        f"(best single trial {built.best_single:.4f}): {members}{partial and f'; {partial}'}"
     )
 
 

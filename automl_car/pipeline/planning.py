@@ -164,7 +164,7 @@ def _total(config: Config, survey: Survey, rows: tuple[PlanRow, ...]) -> tuple[f
     once = survey.seconds + sum(row.features_seconds for row in measured)
     fold = statistics.fmean(row.trial_seconds for row in measured) / config.data.folds
     trials, folds = config.search.trials, config.data.folds
-    startup = max(config.pruning.startup_trials, config.pruning.compare_with, config.ensemble.top_k)
+    startup = max(config.pruning.compare_with, config.ensemble.top_k)
     share = 1 / folds if config.pruning.enabled else 1.0
     longest = once + fold * folds * trials
     return longest, once + fold * cost.folds_trained(trials, folds, startup, share)

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
-from filelock import FileLock, Timeout
+import numpy as np
 
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config
@@ -26,13 +25,23 @@ from automl_car.pipeline.choices import (
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.pipeline.reading import read_photos
-from automl_car.search import driver, finale, space
+from automl_car.records import Tuning
+from automl_car.search import finale, space
+from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
+from automl_car.search.driver import run_search
+from automl_car.search.evidence import FoldStore
 from automl_car.search.executor import Executor, LocalExecutor
 from automl_car.search.first import first_trials
+from automl_car.search.growth import open_study
+from automl_car.search.job import Job
+from automl_car.search.lock import only_one
 from automl_car.search.notes import note_study
-from automl_car.search.pruning import KthBestPruner
-from automl_car.search.study import open_study, storage_url
+from automl_car.search.portfolio import portfolio_trials
+from automl_car.search.pruning import PruningRule
+from automl_car.search.stopping import Patience
+from automl_car.search.study import storage_url
+from automl_car.search.warm_start import warm_start
 from automl_car.workspace import Workspace
 
 
@@ -53,7 +62,7 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     backbones = pick_backbones(catalog, config, view)
     augmentations = pick_augmentations(catalog, config)
     workspace.studies.mkdir(parents=True, exist_ok=True)
-    with _only_one(workspace, study_name):
+    with only_one(workspace.studies, study_name):
         executor = LocalExecutor(view.trained, log)
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
@@ -68,7 +77,7 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
                 seed=config.search.seed,
                 photo_side=int(min(prepared.audit.width[1], prepared.audit.height[1])),  # medians
             )
-            job = _job(workspace, config, study_name, choices, prepared, executor, began)
+            job = _job(workspace, config, study_name, choices, prepared, executor, view, began)
             note_study(
                 job.study,
                 photos=len(prepared.dataset.train_paths),
@@ -142,10 +151,11 @@ def _job(
     choices: space.Space,
     prepared: Prepared,
     executor: Executor,
+    view: View,
     began: float,
-) -> driver.Job:
+) -> Job:
     pruning = config.pruning
-    pruner = KthBestPruner(
+    rule = PruningRule(
         folds=prepared.folds.count,
         k=max(pruning.compare_with, config.ensemble.top_k),
         z=pruning.z,
@@ -155,19 +165,20 @@ def _job(
         study_name,
         storage_url(workspace.studies, study_name, config.search.storage),
         {
-            "space": choices.to_json(),
             "folds": prepared.folds.fingerprint,
             "classes": prepared.dataset.num_classes,
             "settings": config.model_dump(mode="json"),
         },
-        pruner=pruner if pruning.enabled else optuna.pruners.NopPruner(),
+        space=choices,
+        note=view.note,
     )
-    return driver.Job(
+    return Job(
         study=study,
         space=choices,
         executor=executor,
-        pruner=pruner if pruning.enabled else None,
+        rule=rule if pruning.enabled else None,
         folds=prepared.folds,
+        labels=np.asarray(prepared.dataset.labels, dtype=np.int64),
         directory=workspace.checkpoints(study_name),
         cache=workspace.cache,
         plugins=workspace.plugin_sources(config),
@@ -179,25 +190,46 @@ def _job(
     )
 
 
-def _run(
-    workspace: Workspace, config: Config, study_name: str, job: driver.Job, prepared: Prepared, view: View
-) -> None:
-    sizes = job.space.head_sizes if "head" in job.space.tunings else job.space.full_sizes
-    first = first_trials(job.space, {name: min(sizes[name]) for name in job.space.backbones})
-    dataset = prepared.dataset
+def _run(workspace: Workspace, config: Config, study_name: str, job: Job, prepared: Prepared, view: View) -> None:
+    dataset, top_k = prepared.dataset, config.ensemble.top_k
     counts = Counts(len(dataset.train_paths), len(dataset.test_paths), job.folds.count)
+    chooser = Chooser(job, counts, dataset.num_classes, top_k, view)
     last = finale.Finale(config.search.trials, counts, dataset.num_classes, job, view)
-    driver.run_search(
+    patience = Patience(config.search.patience, top_k, FoldStore(job.directory, job.labels))
+
+    def before_trial() -> str | None:
+        enough = patience.why_stop(job.study) if config.search.patience else None
+        # When more heads would not pay, it is the fine-tuning's turn, which is another thing than more of the same.
+        if _wants_finale(config, job) and last.enqueue(enough=enough is not None):
+            return None
+        return enough if enough and chooser.has_tried_all() else chooser.before_trial()
+
+    run_search(
         job,
         config.search.trials,
-        first,
+        _first(workspace, config, job, view),
         view,
-        before_trial=last.before_trial if _wants_finale(config, job) else lambda: None,
+        before_trial=before_trial,
         after_complete=_Keeper(workspace, config, study_name, prepared, view).after_complete,
     )
 
 
-def _wants_finale(config: Config, job: driver.Job) -> bool:
+def _first(workspace: Workspace, config: Config, job: Job, view: View) -> tuple[dict[str, Any], ...]:
+    """What the search begins with: another study's best, if one was named, the plugins' defaults, the portfolio."""
+    heads = "head" in job.space.tunings
+    sizes = job.space.head_sizes if heads else job.space.full_sizes
+    smallest = {name: min(sizes[name]) for name in job.space.backbones}
+    order = sorted(smallest, key=lambda name: (smallest[name], name))
+    tuning: Tuning = "head" if heads else "full"
+    first = (*first_trials(job.space, smallest), *portfolio_trials(job.space, order, tunings=(tuning,)))
+    if config.search.warm_start is None:
+        return first
+    warm = warm_start(config.search.warm_start, job.space, workspace.studies, config.search.storage)
+    view.note(warm.note)
+    return (*warm.trials, *first)
+
+
+def _wants_finale(config: Config, job: Job) -> bool:
     return config.search.tuning == "auto" and job.space.tunings == ("head",) and job.deadline is not None
 
 
@@ -221,16 +253,4 @@ class _Keeper:
         give_back_memory()
         self._next = time.monotonic() + 10 * (time.monotonic() - began)
         if outcome.ensemble is not None:
-            self._view.note(describe(outcome.ensemble))
-
-
-def _only_one(workspace: Workspace, study: str) -> Any:
-    """Excludes a second search of the same study, for as long as this process lives."""
-    lock = FileLock(workspace.studies / f"{study}.lock")
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(
-            f"Another search is running on study `{study}` in `{workspace.root}`.",
-            hint="wait for it, stop it, or choose another name with `--study`.",
-        ) from None
+            self._view.note(describe(outcome.ensemble, outcome.partial))

@@ -129,7 +129,7 @@ def study_json(row: StudyRow) -> dict[str, Any]:
 
 
 def print_study(study: ShownStudy) -> None:
-    """The trials of a study, best first, then those that ended early with their reasons."""
+    """The trials of a study, best first, then those that ended early with their reasons, then its generations."""
     console = new_console()
     numbers = ("trial", "log loss", "seconds", "rate")
     columns = ("trial", "log loss", "state", "backbone", "tuning", "px", "augmentation", "rate", "seconds", "folds")
@@ -143,6 +143,18 @@ def print_study(study: ShownStudy) -> None:
         for trial in reasons:
             line = Text(f"trial {trial.number} {trial.state}: {trial.reason}", style=STATE_STYLES[trial.state])
             console.print(line, soft_wrap=True)
+    if len(study.generations) > 1:
+        console.print()
+        console.print(_history_table(study))
+
+
+def _history_table(study: ShownStudy) -> Table:
+    """What the study went through; `trials` are those that each generation began with."""
+    table = new_table("generation", "state", "began", "trials", "what changed", right=("generation", "trials"))
+    for generation in study.generations:
+        cells = (str(generation.number), generation.state, generation.when, str(generation.trials), generation.why)
+        table.add_row(*cells)
+    return table
 
 
 def _trial_cells(trial: ShownTrial) -> tuple[str | Text, ...]:
@@ -162,7 +174,12 @@ def _trial_cells(trial: ShownTrial) -> tuple[str | Text, ...]:
 
 def shown_json(study: ShownStudy) -> dict[str, Any]:
     """One study as `studies show --json` prints it."""
-    return {"name": study.name, "settings": study.settings, "trials": [vars(trial) for trial in study.trials]}
+    return {
+        "name": study.name,
+        "settings": study.settings,
+        "trials": [vars(trial) for trial in study.trials],
+        "generations": [vars(generation) for generation in study.generations],
+    }
 
 
 # ---- what a journey left --------------------------------------------------------------------------------------------
@@ -180,6 +197,8 @@ def print_outcome(outcome: Outcome) -> None:
         console.print("no fold is finished yet, so there is no ensemble and no submission")
         return
     _print_ensemble(console, outcome.ensemble)
+    if outcome.partial:
+        console.print(outcome.partial)
     if outcome.submission is not None:
         console.print(f"submission: {outcome.submission}", soft_wrap=True)
 
@@ -211,4 +230,5 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "best_log_loss": outcome.best_log_loss,
         "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
         "submission": str(outcome.submission) if outcome.submission else None,
+        "partial": outcome.partial,
     }

@@ -13,8 +13,8 @@ from dataclasses import replace
 from automl_car.errors import AutomlCarError
 from automl_car.records import Recipe, Speed, SpeedTask
 from automl_car.search.cost import Counts, at_size, epochs_within, features_seconds
-from automl_car.search.driver import Job, View
-from automl_car.search.first import default_params
+from automl_car.search.first import default_params, usual_augmentation
+from automl_car.search.job import Job, View
 from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
 
 HEADS_SHARE = 0.4  # of the time limit, after which heads have had their turn
@@ -38,26 +38,31 @@ class Finale:
         self._began = time.time()
         self._done = any(trial.user_attrs.get(OVERRIDES) for trial in job.study.get_trials(deepcopy=False))
 
-    def before_trial(self) -> None:
-        """Enqueue the fine-tuning if heads have had their share of time or of trials."""
+    def enqueue(self, *, enough: bool = False) -> bool:
+        """Enqueue the fine-tuning if heads have had their share of time or of trials; whether that was done.
+
+        Args:
+            enough: whether more heads would not pay.
+        """
         assert self._job.deadline is not None
         now = time.time()
         had_their_time = now - self._began >= HEADS_SHARE * (self._job.deadline - self._began)
         had_their_trials = counted_trials(self._job.study) >= self._trials - 1
-        if self._done or not (had_their_time or had_their_trials) or not complete_trials(self._job.study):
-            return
+        if self._done or not (had_their_time or had_their_trials or enough) or not complete_trials(self._job.study):
+            return False
         self._done = True
         try:
             recipe = self._plan(self._job.deadline)
         except AutomlCarError as error:
             self._view.note(f"no fine-tuning: {error.message}")
-            return
+            return False
         if recipe is None:
             self._view.note("no fine-tuning: not even the smallest one fits into the time left")
-            return
+            return False
         overrides = {"tuning": "full", "image_size": recipe.image_size, "epochs": recipe.epochs, **SHORT_SCHEDULE}
-        params = default_params(self._job.space, "full", recipe.backbone, self._augmentation())
+        params = default_params(self._job.space, "full", recipe.backbone, usual_augmentation(self._job.space))
         self._job.study.enqueue_trial(params, user_attrs={OVERRIDES: overrides})
+        return True
 
     def _plan(self, deadline: float) -> Recipe | None:
         """The recipe of the largest image size at which MIN_EPOCHS epochs of all folds fit; None when none does."""
@@ -92,7 +97,3 @@ class Finale:
     def _epochs(self, recipe: Recipe, speed: Speed, deadline: float) -> int:
         left = PLANNED * (deadline - time.time())
         return epochs_within(left - features_seconds(2, speed, self._counts), recipe, speed, self._counts)
-
-    def _augmentation(self) -> str:
-        names = self._job.space.augmentations
-        return "light" if "light" in names else names[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,28 +25,43 @@ DEFAULTS: Mapping[str, float] = {
 
 
 def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
-    """Parameters of the trials that come first: every plugin at its defaults, the smallest images first.
+    """Parameters of the trials that come first, the smallest images first.
+
+    Where both tunings are searched these are heads, whose log losses then decide the order of `fine_tunings`.
 
     Args:
         sizes: image size by backbone, for the order.
     """
     order = sorted(space.backbones, key=lambda name: (sizes[name], name))
-    trials = []
     if "head" in space.tunings:
-        trials += [default_params(space, "head", backbone) for backbone in order]
-    if "full" in space.tunings:
-        usual = "light" if "light" in space.augmentations else space.augmentations[0]
-        trials += [default_params(space, "full", backbone, usual) for backbone in order]
-        others = [name for name in space.augmentations if name != usual]
-        trials += [default_params(space, "full", order[0], augmentation) for augmentation in others]
-        trials += [contest_params(space, name, usual) for name in order if name.startswith("efficientnet")][:1]
-    return tuple(trials)
+        return tuple(default_params(space, "head", backbone) for backbone in order)
+    return fine_tunings(space, order)
+
+
+def fine_tunings(space: Space, order: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Every backbone at its defaults, every augmentation on the first one, and what this project began with.
+
+    Args:
+        order: names of backbones.
+    """
+    usual = usual_augmentation(space)
+    others = [name for name in space.augmentations if name != usual]
+    return (
+        *(default_params(space, "full", backbone, usual) for backbone in order),
+        *(default_params(space, "full", order[0], augmentation) for augmentation in others),
+        *[contest_params(space, name, usual) for name in order if name.startswith("efficientnet")][:1],
+    )
+
+
+def usual_augmentation(space: Space) -> str:
+    """What a recipe has where nothing else was chosen."""
+    return "light" if "light" in space.augmentations else space.augmentations[0]
 
 
 def default_recipe(space: Space, tuning: Tuning, backbone: str) -> Recipe:
     """The recipe of a backbone at its defaults; the largest where sizes are searched."""
-    usual = "light" if "light" in space.augmentations else space.augmentations[0]
-    return suggest_recipe(_Given(default_params(space, tuning, backbone, usual)), space, {"tuning": tuning})
+    params = default_params(space, tuning, backbone, usual_augmentation(space))
+    return suggest_recipe(_Given(params), space, {"tuning": tuning})
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,14 @@ import optuna
 from optuna_dashboard import save_note
 
 from automl_car.records import FoldResult, Machine, Recipe
+from automl_car.search.generations import study_of
+
+_DASHBOARD = "dashboard:"  # what the names of its attributes begin with; a trial's go on with the id of the trial
 
 
 def note_study(study: optuna.Study, *, photos: int, classes: int, folds: int, machine: Machine) -> None:
     """Say what the study is about; its name alone does not."""
+    name = study_of(study.study_name)
     save_note(
         study,
         f"""# {study.study_name}
@@ -20,8 +24,8 @@ def note_study(study: optuna.Study, *, photos: int, classes: int, folds: int, ma
 * The value of a trial is its mean **log loss** over the folds, each after the temperature that fits it; less is better.
 * A step is a finished fold. A pruned trial could not keep up with the k-th best one on the same folds; its note says
   by how much.
-* `automl-car studies show {study.study_name}` lists the trials, and
-  `automl-car ensemble --study {study.study_name}` pools the best ones.
+* `automl-car studies show {name}` lists the trials, and
+  `automl-car ensemble --study {name}` pools the best ones.
 """,
     )
 
@@ -36,3 +40,20 @@ def note_trial(trial: optuna.Trial, recipe: Recipe, state: str, reason: str, res
     table = f"\n| fold | log loss | temperature | epochs | seconds |\n| --- | --- | --- | --- | --- |\n{rows}\n"
     ending = f"**{state}**: {reason}" if reason else f"**{state}**"
     save_note(trial, f"{ending}\n\n{what}\n{table if results else ''}")
+
+
+def copy_notes(old: optuna.Study, new: optuna.Study) -> None:
+    """Copy all notes of a study and of its trials to another one, which has trials of the same numbers.
+
+    optuna-dashboard keeps them as attributes of the study; a trial's have the trial's id in their names.
+    """
+    ids = {
+        str(trial._trial_id): copy._trial_id
+        for trial, copy in zip(old.get_trials(deepcopy=False), new.get_trials(deepcopy=False), strict=True)
+    }
+    for name, value in old._storage.get_study_system_attrs(old._study_id).items():
+        if not name.startswith(_DASHBOARD):
+            continue
+        trial, separator, rest = name.removeprefix(_DASHBOARD).partition(":")
+        copied = f"{_DASHBOARD}{ids[trial]}{separator}{rest}" if trial in ids else name
+        new._storage.set_study_system_attr(new._study_id, copied, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import StudyError
-from automl_car.search.pruning import fold_losses
+from automl_car.search.evidence import fold_losses
+from automl_car.search.generations import generations, study_names
 from automl_car.search.study import INTERRUPTED, connect, load_study, state_word, storage_url
 
 
@@ -45,23 +47,42 @@ class ShownTrial:
 
 
 @dataclass(frozen=True)
+class ShownGeneration:
+    """One generation of a study in its history.
+
+    Attributes:
+        state: "current"; "former": a later one went on with its trials; "undone".
+        when: local time at which it began; empty for a study without trials.
+        trials: that it began with.
+        why: what had changed; empty for the first one.
+    """
+
+    number: int
+    state: str
+    when: str
+    trials: int
+    why: str
+
+
+@dataclass(frozen=True)
 class ShownStudy:
-    """A study with its trials: complete ones by log loss, then the others by number."""
+    """A study with its trials, complete ones by log loss, then the others by number; and its generations by number."""
 
     name: str
     settings: dict[str, Any]
     trials: tuple[ShownTrial, ...]
+    generations: tuple[ShownGeneration, ...] = ()
 
 
 def list_studies(folder: Path, storage: str | None) -> tuple[StudyRow, ...]:
     """All studies of the folder `studies/`, or of a storage, by name."""
     if storage:
-        names = optuna.study.get_all_study_names(connect(storage))
+        names = list(study_names(connect(storage)))
     else:
         # Somebody else's database may lie in the folder: what counts is a study in a file of its name.
         files = sorted(folder.glob("*.db"))
-        names = [path.stem for path in files if path.stem in optuna.study.get_all_study_names(connect(_url(path)))]
-    return tuple(_row(load_study(name, storage_url(folder, name, storage))) for name in names)
+        names = [path.stem for path in files if path.stem in study_names(connect(_url(path)))]
+    return tuple(_row(name, load_study(name, storage_url(folder, name, storage))) for name in names)
 
 
 def _url(path: Path) -> str:
@@ -101,7 +122,7 @@ def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:
     ended = [_shown(trial) for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
     complete = sorted((trial for trial in ended if trial.log_loss is not None), key=_by_log_loss)
     others = [trial for trial in ended if trial.log_loss is None]
-    return ShownStudy(name, study.user_attrs.get("settings", {}), (*complete, *others))
+    return ShownStudy(name, study.user_attrs.get("settings", {}), (*complete, *others), _history(name, study))
 
 
 def trials_csv(study: optuna.Study) -> str:
@@ -113,24 +134,43 @@ def trials_csv(study: optuna.Study) -> str:
     return text
 
 
+def _history(name: str, study: optuna.Study) -> tuple[ShownGeneration, ...]:
+    shown = []
+    for found in generations(study._storage, name):
+        state = "undone" if found.undone else "current" if found.optuna_name == study.study_name else "former"
+        when = _local(datetime.fromisoformat(found.when).astimezone()) if found.when else _first_time(study)
+        shown.append(ShownGeneration(found.number, state, when, found.trials, found.why))
+    return tuple(shown)
+
+
+def _first_time(study: optuna.Study) -> str:
+    """When the first trial began."""
+    times = [trial.datetime_start for trial in study.get_trials(deepcopy=False) if trial.datetime_start]
+    return _local(min(times)) if times else ""
+
+
+def _local(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
 def _by_log_loss(trial: ShownTrial) -> tuple[float, int]:
     assert trial.log_loss is not None
     return trial.log_loss, trial.number
 
 
-def _row(study: optuna.Study) -> StudyRow:
+def _row(name: str, study: optuna.Study) -> StudyRow:
     trials = study.get_trials(deepcopy=False)
     words = [_word(trial) for trial in trials]
     complete = [trial.value for trial in trials if trial.state == TrialState.COMPLETE]
     times = [trial.datetime_complete or trial.datetime_start for trial in trials]
     return StudyRow(
-        name=study.study_name,
+        name=name,
         trials=sum(word in ("complete", "pruned", "failed") for word in words),
         complete=words.count("complete"),
         pruned=words.count("pruned"),
         failed=words.count("failed"),
         best=min((value for value in complete if value is not None), default=None),
-        last=max((f"{moment:%Y-%m-%d %H:%M:%S}" for moment in times if moment), default=""),
+        last=max((_local(moment) for moment in times if moment), default=""),
     )
 
 

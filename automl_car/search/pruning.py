@@ -1,97 +1,182 @@
-"""Stops a trial between folds when it cannot keep up with the k-th best complete trial on the same folds.
+"""Stops a trial that cannot keep up with the k-th best complete one on all photos.
 
-The ensemble wants k good members, not one champion, so a trial is compared with the k-th best one. Folds differ in
-difficulty, so only losses on the same fold are compared. The stock pruners are wrong here: WilcoxonPruner compares
-with the best trial alone and cannot act before the fourth of five folds; MedianPruner compares the best value over all
-steps, so one easy first fold protects a bad trial for ever.
+The ensemble wants k good members, not one champion, so a trial is compared with the k-th best. Photos differ in
+difficulty far more than good trials do, so losses are compared photo by photo, and what the complete trials know of the
+photos that the trial has not seen yet is used too: how the difference depends on their losses is fitted on the folds
+that are done, and says what to expect on the others. That halves the error of the difference on our recordings. What
+remains is the luck of the photos, which the fit shows, and the luck of the runs, which the study shows: two complete
+trials keep the same distance on every fold but for it.
+
+The stock pruners are wrong here: WilcoxonPruner compares with the best trial alone and cannot act before the fourth of
+five folds; MedianPruner compares the best value over all steps, so one easy first fold protects a bad trial for ever.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import optuna
-from optuna.trial import FrozenTrial, TrialState
 
-FOLD_LOSSES = "fold_log_loss"  # user attribute: {fold: log loss}
-SMALLEST_SPREAD = 0.005
-# Two runs of one configuration differed by 4 % on a contest's leaderboard; less than that is luck.
-RUN_NOISE = 0.04
+from automl_car.ensemble.quick import choose_pool, pool_losses
+from automl_car.records import FloatArray
+
+SMALLEST_GAIN = 0.005  # share of the pool's log loss that a trial has to take away to be kept for it
+# What is taken for the luck of a run before the study has shown it, as a share of the rival's log loss, and how many
+# differences of folds between trials it counts for. Fine-tunings that differ in their seed alone differ by 1 to 4 %.
+PRIOR_NOISE, PRIOR_WEIGHT = 0.02, 4
+PENALTIES = np.array([1e-3, 1e-2, 1e-1, 1.0, 1e3])  # of the ridge, as shares of all variance; the last is no regression
 
 
-class KthBestPruner(optuna.pruners.BasePruner):
-    """Compares a trial with the k-th best complete one, fold by fold.
+@dataclass(frozen=True, eq=False)
+class TrialLosses:
+    """A trial as the rule sees it.
 
-    With d the mean difference over the n folds that both have, the trial is pruned when d > z s / sqrt(n) + noise:
-    s is the spread of such differences between complete trials, and noise the 4 % by which two runs of one
-    recipe can differ.
+    Attributes:
+        number: of the trial.
+        folds: by fold, the log loss of each of its photos, in the order of their rows.
+    """
+
+    number: int
+    folds: Mapping[int, FloatArray]
+
+    @property
+    def mean(self) -> float:
+        """Over folds, each of which counts the same."""
+        return float(np.mean([losses.mean() for losses in self.folds.values()]))
+
+
+@dataclass(frozen=True)
+class PruningRule:
+    """Whether a trial goes on after a fold.
+
+    With d the estimated difference to the k-th best complete trial on all photos, the trial is pruned when
+    d > z sqrt((p² + r² / n) (1 - n / K)): p is the standard error of d that comes from the photos, r² the variance of
+    a fold's difference that comes from the runs, n of K folds are done, and the last factor says that only those that
+    are still open can change anything (the finite population correction; Cochran, Sampling Techniques, 1977, 2.6).
 
     Args:
         folds: K. A trial is never pruned after its last fold.
         k: rank of the trial to keep up with.
         z: standard errors that a trial may be worse by.
-        startup_trials: complete trials before any is pruned; at least k are needed in any case.
+        startup_trials: that get one fold each before the best of them go on.
     """
 
-    def __init__(self, *, folds: int, k: int = 5, z: float = 2.0, startup_trials: int = 5) -> None:
-        self._folds = folds
-        self._k = k
-        self._z = z
-        self._startup = max(k, startup_trials)
+    folds: int
+    k: int = 5
+    z: float = 1.5
+    startup_trials: int = 20
 
-    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether the trial stops here; `explain` says why."""
-        return self.explain(study, trial) is not None
+    def explain(self, trial: TrialLosses, complete: Sequence[TrialLosses]) -> str | None:
+        """Why the trial is pruned, or None when it goes on.
 
-    def explain(self, study: optuna.Study, trial: FrozenTrial) -> str | None:
-        """Why the trial is pruned, or None when it goes on."""
-        losses = fold_losses(trial)
-        if not losses:
+        Args:
+            trial: with the folds that are done.
+            complete: trials with all folds; equal ones may be left out.
+        """
+        if not trial.folds:
             return None
-        if not all(math.isfinite(loss) for loss in losses.values()):
+        if not math.isfinite(trial.mean):
             return "its log loss is not finite"
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(losses) >= self._folds or len(complete) < self._startup:
+        done = len(trial.folds)
+        if done >= self.folds or len(complete) < self.k:
             return None
-        ranked = sorted(complete, key=lambda other: (other.value, other.number))
-        rival = ranked[self._k - 1]
-        difference, folds = _mean_difference(losses, fold_losses(rival))
-        if folds == 0:
-            return None
-        spread = max(SMALLEST_SPREAD, paired_spread([fold_losses(other) for other in complete]))
-        assert rival.value is not None
-        allowed = self._z * spread / math.sqrt(folds) + RUN_NOISE * rival.value
-        if difference <= allowed:
+        best = sorted(complete, key=lambda other: (other.mean, other.number))
+        rival = best[self.k - 1]
+        difference, photos = estimate_difference(trial, rival, best[: 2 * self.k])
+        noise = run_noise(best[: 2 * self.k], prior=PRIOR_NOISE * rival.mean)
+        allowed = self.z * math.sqrt((photos**2 + noise**2 / done) * (1 - done / self.folds))
+        if difference <= allowed or helps(trial, best[: 2 * self.k], self.k):
             return None
         return (
-            f"after {folds} fold{'s' if folds > 1 else ''} it is {difference:.3f} worse than trial {rival.number}, "
-            f"the {_ordinal(self._k)} best, on the same folds; {allowed:.3f} is allowed"
+            f"after {done} fold{'s' if done > 1 else ''} it would end {difference:.3f} above trial {rival.number}, "
+            f"the {_ordinal(self.k)} best; {allowed:.3f} is allowed, and it does not help the ensemble"
         )
 
 
-def fold_losses(trial: FrozenTrial) -> dict[int, float]:
-    """Log loss by fold number, as the driver stored it."""
-    return {int(fold): float(loss) for fold, loss in trial.user_attrs.get(FOLD_LOSSES, {}).items()}
+def helps(trial: TrialLosses, complete: Sequence[TrialLosses], k: int) -> bool:
+    """Whether a trial makes the pool of the complete ones better, whatever its own rank.
+
+    One that makes other mistakes than they do is worth more to the ensemble than another good one of their kind. The
+    pool gets it as one more member of equal weight, on the photos of the folds that are done.
+
+    Args:
+        complete: best first.
+        k: members of the pool.
+    """
+    done = sorted(trial.folds)
+    own = np.concatenate([trial.folds[fold] for fold in done]).astype(np.float64)
+    others = [np.concatenate([other.folds[fold] for fold in done]) for other in complete]
+    pool = pool_losses([others[place] for place in choose_pool(others, k)])
+    gains = np.log((k + np.exp(pool - own)) / (k + 1))
+    mean, error = float(gains.mean()), math.sqrt(_variance(gains) / len(gains))
+    return mean > max(error, SMALLEST_GAIN * float(pool.mean()))
 
 
-def _mean_difference(losses: Mapping[int, float], rival: Mapping[int, float]) -> tuple[float, int]:
-    """Mean of loss - rival's loss over the folds of both, and how many folds those are."""
-    shared = sorted(set(losses) & set(rival))
-    if not shared:
-        return 0.0, 0
-    return sum(losses[fold] - rival[fold] for fold in shared) / len(shared), len(shared)
+def estimate_difference(trial: TrialLosses, rival: TrialLosses, others: Sequence[TrialLosses]) -> tuple[float, float]:
+    """How much worse a trial is on all photos, from those of its finished folds, and the standard error of that.
+
+    The regression estimator of a mean (Cochran, Sampling Techniques, 1977, section 7.1), with the losses of complete
+    trials as the auxiliary variates, whose mean over all photos is known. The regression is a ridge whose penalty has
+    the least leave-one-out error, and that error is what the standard error is taken from.
+
+    Args:
+        trial: with some folds.
+        rival, others: complete trials; the rival may be among the others.
+    """
+    done, every = sorted(trial.folds), sorted(rival.folds)
+    difference = np.concatenate([trial.folds[fold] - rival.folds[fold] for fold in done]).astype(np.float64)
+    known = np.stack([np.concatenate([other.folds[fold] for fold in done]) for other in others], 1)  # (n, P)
+    overall = [np.mean(np.concatenate([other.folds[fold] for fold in every])) for other in others]  # (P,)
+    mean, centre = float(difference.mean()), known.mean(0)
+    weights, error = _ridge(known - centre, difference - mean)
+    return mean + float((np.array(overall) - centre) @ weights), error
 
 
-def paired_spread(trials: Sequence[Mapping[int, float]]) -> float:
-    """Spread over folds of the difference between two trials, pooled over all pairs of trials.
+def _ridge(variates: FloatArray, values: FloatArray) -> tuple[FloatArray, float]:
+    """Weights (P,) of the least leave-one-out error, and that error over sqrt(n): (n, P) and (n,) in, both centred."""
+    left, singular, right = np.linalg.svd(variates.astype(np.float64), full_matrices=False)
+    along = left.T @ values
+    best_error, best_weights = math.inf, np.zeros(variates.shape[1])
+    for penalty in (singular**2).sum() * PENALTIES:
+        shrunk = singular**2 / (singular**2 + penalty + 1e-12)
+        leverage = (left**2 @ shrunk) + 1 / len(values)
+        error = float((((values - left @ (shrunk * along)) / np.maximum(1 - leverage, 1e-3)) ** 2).mean())
+        if error < best_error:
+            best_error = error
+            best_weights = right.T @ (singular / (singular**2 + penalty + 1e-12) * along)
+    return best_weights, math.sqrt(best_error / len(values))
 
-    A trial's mean and a fold's difficulty drop out: what is left is how far the ranking of two trials changes from one
-    fold to another.
+
+def run_noise(trials: Sequence[TrialLosses], *, prior: float) -> float:
+    """Standard deviation of the difference of two trials on one fold, beyond what its photos explain.
+
+    Estimated from complete trials by the method of moments: the interaction of trial and fold in a two-way table of
+    log losses, less the part of it that the photos' spread accounts for, weighed with a prior.
+
+    Args:
+        trials: with the same folds; at least one.
+        prior: what is taken for it without any trials.
+    """
+    means = [{fold: float(losses.mean()) for fold, losses in trial.folds.items()} for trial in trials]
+    freedom = max(0, len(trials) - 1) * (len(trials[0].folds) - 1)
+    excess = max(0.0, fold_spread(means) ** 2 - _photo_variance(trials)) if freedom else 0.0
+    return math.sqrt((PRIOR_WEIGHT * prior**2 + freedom * excess) / (PRIOR_WEIGHT + freedom))
+
+
+def fold_spread(trials: Sequence[Mapping[int, float]]) -> float:
+    """Standard deviation, over folds, of the difference between two trials, pooled over all pairs of trials.
+
+    A trial's mean and a fold's difficulty drop out: what is left is how far the distance of two trials changes from
+    one fold to another.
+
+    Args:
+        trials: log loss by fold.
 
     Example:
-        >>> paired_spread([{0: 0.5, 1: 0.7}, {0: 0.6, 1: 0.8}])  # the same difference on both folds
+        >>> fold_spread([{0: 0.5, 1: 0.7}, {0: 0.6, 1: 0.8}])  # the same difference on both folds
         0.0
     """
     folds = sorted(set.intersection(*[set(trial) for trial in trials])) if trials else []
@@ -102,6 +187,20 @@ def paired_spread(trials: Sequence[Mapping[int, float]]) -> float:
     freedom = (len(trials) - 1) * (len(folds) - 1)
     # The difference of two trials has twice the variance of one residual.
     return round(math.sqrt(2 * float((residual**2).sum()) / freedom), 12)
+
+
+def _photo_variance(trials: Sequence[TrialLosses]) -> float:
+    """Variance of a fold's mean difference that comes from its photos: mean over pairs of trials and folds."""
+    variances = [
+        _variance(one.folds[fold] - other.folds[fold]) / len(one.folds[fold])
+        for one, other in itertools.combinations(trials, 2)
+        for fold in one.folds
+    ]
+    return float(np.mean(variances))
+
+
+def _variance(values: FloatArray) -> float:
+    return float(values.var(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _ordinal(number: int) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,8 @@ HEAD_LEARNING_RATE = 5e-4  # of AdamW in whitened coordinates; `lr_multiplier` s
 HEAD_EPOCHS = 10
 HEAD_BATCH = 128
 _LOGARITHMIC = frozenset({"lr_multiplier", "head.lr_multiplier", "weight_decay"})
+# Of fine-tuning; each is a field of the recipe.
+_NUMBERS = ("weight_decay", "layer_decay", "label_smoothing", "mixup", "cutmix", "progressive")
 
 
 class Trial(Protocol):
@@ -53,6 +55,7 @@ class Space:
         weights: "pretrained", "random" or a file, by backbone.
         weights_digests: sha256 of those files, by backbone; empty where there is none.
         default_lr: base learning rate by backbone.
+        versions: of the plugins that offer a backbone or an augmentation, by its name; bundled ones have none.
     """
 
     backbones: tuple[str, ...]
@@ -67,9 +70,10 @@ class Space:
     weights: Mapping[str, str]
     weights_digests: Mapping[str, str]
     default_lr: Mapping[str, float]
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What the study stores, to notice when the space has changed."""
+        """What the study stores, to notice when the space has changed; `changes.py` says it in words."""
         return {
             "backbones": list(self.backbones),
             "augmentations": list(self.augmentations),
@@ -82,7 +86,17 @@ class Space:
             "fixed": dict(self.fixed),
             "weights": {name: self.weights_digests[name] or weights for name, weights in self.weights.items()},
             "default_lr": dict(self.default_lr),
+            "versions": dict(self.versions),
         }
+
+    def still_offers(self, recipe: Recipe) -> bool:
+        """Whether the plugins that a recipe was made with are there, as they were."""
+        if recipe.backbone not in self.backbones or recipe.backbone_version != self.versions.get(recipe.backbone, ""):
+            return False
+        if recipe.tuning == "head":
+            return True
+        known = recipe.augmentation in self.augmentations
+        return known and recipe.augmentation_version == self.versions.get(recipe.augmentation, "")
 
     @property
     def fingerprint(self) -> str:
@@ -133,6 +147,7 @@ def make_space(
         weights={name: weights_of(training, name) for name in sorted(backbones)},
         weights_digests={name: _digest(weights_of(training, name)) for name in sorted(backbones)},
         default_lr={b.name: training.learning_rate or b.default_lr for b in chosen},
+        versions={n: version for n in sorted({*backbones, *augmentations}) if (version := catalog.version_of(n))},
     )
 
 
@@ -157,8 +172,7 @@ def _digest(weights: str) -> str:
 
 
 def _ranges(space: SpaceConfig) -> dict[str, Range]:
-    shared = ("lr_multiplier", "weight_decay", "layer_decay", "label_smoothing", "mixup", "cutmix", "progressive")
-    ranges: dict[str, Range] = {name: getattr(space, name) for name in shared}
+    ranges: dict[str, Range] = {name: getattr(space, name) for name in ("lr_multiplier", *_NUMBERS)}
     return ranges | {
         "head.lr_multiplier": space.lr_multiplier,
         "head.shrinkage": space.shrinkage,
@@ -202,7 +216,7 @@ def _suggest_head(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "batch_size": HEAD_BATCH,
         "patience": 0,
         "params": _defaults(space, backbone),
-        **_weights(space, backbone),
+        **_network(space, backbone),
         "flip": space.fixed["flip"],
         "seed": space.fixed["seed"],
     }
@@ -220,21 +234,22 @@ def _suggest_full(choice: _Choice, space: Space, backbone: str) -> dict[str, Any
         "augmentation": augmentation,
         "image_size": choice.one_of("image_size", space.full_sizes[backbone]),
         "learning_rate": space.default_lr[backbone] * choice.number("lr_multiplier"),
-        "weight_decay": choice.number("weight_decay"),
-        "layer_decay": choice.number("layer_decay"),
-        "label_smoothing": choice.number("label_smoothing"),
-        "mixup": choice.number("mixup"),
-        "cutmix": choice.number("cutmix"),
-        "progressive": choice.number("progressive"),
+        **{name: choice.number(name) for name in _NUMBERS},
         "views": max(space.views),
         "params": tuple(sorted(params.items())),
-        **_weights(space, backbone),
+        **_network(space, backbone),
+        "augmentation_version": space.versions.get(augmentation, ""),
         "freeze_norm": space.weights[backbone] != "random",  # random weights have no statistics worth keeping
     }
 
 
-def _weights(space: Space, backbone: str) -> dict[str, str]:
-    return {"weights": space.weights[backbone], "weights_digest": space.weights_digests[backbone]}
+def _network(space: Space, backbone: str) -> dict[str, str]:
+    """What of a backbone is not chosen: its weights and its code."""
+    return {
+        "weights": space.weights[backbone],
+        "weights_digest": space.weights_digests[backbone],
+        "backbone_version": space.versions.get(backbone, ""),
+    }
 
 
 def _defaults(space: Space, backbone: str) -> tuple[tuple[str, ParamValue], ...]:
@@ -267,3 +282,30 @@ class _Choice:
         if param.kind == "int":
             return self.trial.suggest_int(name, int(param.low), int(param.high), log=param.log)
         return self.trial.suggest_float(name, param.low, param.high, log=param.log)
+
+
+# ---- and back -------------------------------------------------------------------------------------------------------
+
+
+def values_of(recipe: Recipe, space: Space) -> dict[str, Any]:
+    """What the parameters of a trial are with which `suggest_recipe` gives this recipe.
+
+    All that its tuning could ever have are named, whether or not this space leaves them open, and a value may lie
+    outside the space. What the space cannot tell is left out: the multiple of a rate that it does not know.
+    """
+    core = {"tuning": recipe.tuning, "backbone": recipe.backbone, **dict(recipe.params)}
+    if recipe.tuning == "head":
+        return core | {
+            "head.image_size": recipe.image_size,
+            "head.lr_multiplier": recipe.learning_rate / HEAD_LEARNING_RATE,
+            "head.shrinkage": recipe.shrinkage,
+            "head.power": recipe.power,
+            "head.views": recipe.views,
+        }
+    rate = space.default_lr.get(recipe.backbone)
+    return core | {
+        "augmentation": recipe.augmentation,
+        "image_size": recipe.image_size,
+        **({"lr_multiplier": recipe.learning_rate / rate} if rate else {}),
+        **{name: getattr(recipe, name) for name in _NUMBERS},
+    }

@@ -1,12 +1,10 @@
-"""Opens the Optuna study that remembers a search, and reads what it holds."""
+"""The Optuna study that remembers a search: where it is, how it samples, and what it holds."""
 
 from __future__ import annotations
 
 import sqlite3
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy
@@ -14,49 +12,22 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import StudyError
 from automl_car.records import fingerprint
+from automl_car.search.generations import current_generation
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 METRIC = "log_loss"
 INTERRUPTED = "interrupted"  # user attribute of a trial that a stop cut off; its recipe is continued later
+NOT_OFFERED = "not_offered"  # user attribute of such a trial while the space lacks what it is made of
 RETRY_OF = "retry_of"
+DIVERGED = "diverged"  # user attribute of a trial that diverged or did not fit into the memory
 OVERRIDES = "overrides"  # user attribute: fields of the recipe that were settled before the trial was asked
+FIXED = "fixed_params"  # Optuna's own attribute: parameters that a trial was enqueued with
 
 
 def storage_url(studies: Path, name: str, storage: str | None) -> str:
     """The SQLAlchemy URL of a study: `storage`, or a SQLite file of its own in the folder `studies`."""
     return storage or f"sqlite:///{studies / name}.db"
-
-
-def open_study(
-    name: str,
-    url: str,
-    identity: Mapping[str, Any],
-    *,
-    pruner: optuna.pruners.BasePruner,
-) -> optuna.Study:
-    """Create the study, or open it again when it was made from the same data and the same space.
-
-    Args:
-        identity: what must not change between runs: "space" (JSON), "folds" (fingerprint), "classes" (count), and
-            "settings" (the resolved settings, stored for people).
-
-    Raises:
-        StudyError: the study was made from other data or another space.
-    """
-    storage = connect(url)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate, group, metric names
-        study = optuna.create_study(
-            study_name=name, storage=storage, direction="minimize", pruner=pruner, load_if_exists=True
-        )
-        if "space" not in study.user_attrs:
-            study.set_metric_names([METRIC])
-    _check_identity(study, identity)
-    for key in sorted(identity, key=lambda key: key == "space"):  # the space last: where it is, the rest is there too
-        if study.user_attrs.get(key) != identity[key]:
-            study.set_user_attr(key, identity[key])
-    return study
 
 
 _WORDS = {
@@ -119,43 +90,18 @@ def _spare_the_disk(connection: sqlite3.Connection, record: object) -> None:
 
 
 def load_study(name: str, url: str) -> optuna.Study:
-    """An existing study, for reading.
+    """An existing study, for reading: its current generation.
 
     Raises:
         StudyError: there is none of that name.
     """
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
         raise StudyError(f"There is no study `{name}` ({url}).", hint="`automl-car studies` lists those there are.")
-    try:
-        return optuna.load_study(study_name=name, storage=connect(url))
-    except KeyError:
-        raise StudyError(
-            f"There is no study `{name}` in {url}.", hint="`automl-car studies` lists those there are."
-        ) from None
-
-
-def _check_identity(study: optuna.Study, identity: Mapping[str, Any]) -> None:
-    stored = study.user_attrs
-    if "space" not in stored:
-        return
-    ways_out = "go on under a new name with `--study NAME`, or restore what has changed."
-    if stored["folds"] != identity["folds"]:
-        raise StudyError(
-            f"Study `{study.study_name}` was made from other photos, labels or folds than these.", hint=ways_out
-        )
-    changes = _changes(stored["space"], identity["space"])
-    if changes:
-        raise StudyError(
-            f"What study `{study.study_name}` may choose from has changed:\n" + "\n".join(changes), hint=ways_out
-        )
-
-
-def _changes(old: Any, new: Any, place: str = "") -> list[str]:
-    """A line for each value that differs between two JSON trees."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(set(old) | set(new))
-        return [line for key in keys for line in _changes(old.get(key), new.get(key), f"{place}.{key}".strip("."))]
-    return [] if old == new else [f"  {place}: {old} before, {new} now"]
+    storage = connect(url)
+    current = current_generation(storage, name)
+    if current is None:
+        raise StudyError(f"There is no study `{name}` in {url}.", hint="`automl-car studies` lists those there are.")
+    return optuna.load_study(study_name=current.optuna_name, storage=storage)
 
 
 # ---- reading trials -------------------------------------------------------------------------------------------------
@@ -185,10 +131,14 @@ def close_interrupted(study: optuna.Study) -> int:
         study.tell(trial.number, state=TrialState.FAIL)
     trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-    waiting = [trial for trial in trials if trial.user_attrs.get(INTERRUPTED) and trial.number not in retried]
+    waiting = [trial for trial in trials if _goes_on(trial) and trial.number not in retried]
     for trial in waiting:
         attributes = {RETRY_OF: trial.number, OVERRIDES: trial.user_attrs.get(OVERRIDES, {})}
         # A trial that was enqueued and killed while it chose has only some of its parameters; Optuna keeps all.
-        settled = trial.system_attrs.get("fixed_params", {})
+        settled = trial.system_attrs.get(FIXED, {})
         study.enqueue_trial({**settled, **trial.params}, user_attrs=attributes)
     return len(waiting)
+
+
+def _goes_on(trial: FrozenTrial) -> bool:
+    return bool(trial.user_attrs.get(INTERRUPTED)) and not trial.user_attrs.get(NOT_OFFERED)

@@ -82,6 +82,7 @@ def _key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
             "source": backbone.source,
             "params": own_values(backbone.name, dict(recipe.params)),
             "weights": recipe.weights_digest or recipe.weights,
+            **({"plugin": recipe.backbone_version} if recipe.backbone_version else {}),
             "size": recipe.image_size,
             "normalisation": [backbone.mean, backbone.std, backbone.interpolation],
             # Random weights depend on the seed; pretrained ones do not, and serve every seed.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Generator
+from typing import Literal
 
 import numpy as np
 import torch
 
 from automl_car.catalog.manager import Catalog
+from automl_car.curve import why_beaten
 from automl_car.data.prepare import Prepared
-from automl_car.errors import OutOfMemoryError
+from automl_car.errors import OutOfMemoryError, PluginError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, FoldResult, FoldTask
 from automl_car.store import FoldLogits, write_fold
@@ -34,24 +37,24 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         report: called with each epoch, and with the progress of computing features.
 
     Returns:
-        The result; with status "stopped" and nothing stored when the deadline came first.
+        The result; with status "stopped" or "beaten" and nothing stored when the deadline or a better curve came first.
 
     Raises:
         TrainingError: the recipe diverged or needs more memory than there is.
         PluginError: the backbone or augmentation breaks its contract.
     """
     began = time.monotonic()
+    _refuse_edited(task, catalog)
     device = devices.pick_device()
     devices.reset_peak_memory(device)
     curve: list[Epoch] = []
     work = Work(task, catalog, prepared, device, Clock(task.deadline), report)
     try:
-        trained = _run(tune_head(work) if task.recipe.tuning == "head" else tune_full(work), curve, report)
+        trained = _run(tune_head(work) if task.recipe.tuning == "head" else tune_full(work), task, curve, report)
     except OutOfTimeError as stop:
-        seconds = time.monotonic() - began
-        return FoldResult(
-            task.recipe_id, task.fold, "stopped", math.inf, math.inf, 1.0, tuple(curve), seconds, reason=str(stop)
-        )
+        return _ended_early(task, "stopped", curve, str(stop), began)
+    except _BeatenError as stop:
+        return _ended_early(task, "beaten", curve, str(stop), began)
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise
@@ -81,16 +84,57 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     return result
 
 
-def _run(epochs: Generator[Epoch, None, Trained], curve: list[Epoch], report: Report) -> Trained:
+def _refuse_edited(task: FoldTask, catalog: Catalog) -> None:
+    """A plugin that was edited while the search runs is another one, whose results are not this recipe's."""
+    recipe = task.recipe
+    used = [(recipe.backbone, recipe.backbone_version)]
+    if recipe.tuning == "full":
+        used.append((recipe.augmentation, recipe.augmentation_version))
+    for name, version in used:
+        if version and catalog.version_of(name) != version:
+            raise PluginError(
+                f"The plugin of `{name}` was edited since this recipe was chosen.",
+                hint="run the same command again: the study goes on with the edited plugin.",
+            )
+
+
+class _BeatenError(Exception):
+    """The fold fell behind the curve that it had to beat."""
+
+
+def _run(epochs: Generator[Epoch, None, Trained], task: FoldTask, curve: list[Epoch], report: Report) -> Trained:
     """Run the generator to its end, keeping and reporting each epoch, and return what it returns."""
-    while True:
-        try:
-            epoch = next(epochs)
-        except StopIteration as stop:
-            trained: Trained = stop.value
-            return trained
-        curve.append(epoch)
-        report(epoch)
+    # A raised error keeps frames alive through its traceback; closing frees what training holds at once.
+    with contextlib.closing(epochs):
+        while True:
+            try:
+                epoch = next(epochs)
+            except StopIteration as stop:
+                trained: Trained = stop.value
+                return trained
+            curve.append(epoch)
+            report(epoch)
+            if reason := why_beaten(curve, task.to_beat):
+                raise _BeatenError(reason)
+
+
+def _ended_early(
+    task: FoldTask, status: Literal["stopped", "beaten"], curve: list[Epoch], reason: str, began: float
+) -> FoldResult:
+    """What is told of a fold that leaves nothing behind; its log loss is that of its last epoch."""
+    raw = curve[-1].log_loss if curve else math.inf
+    reached = curve[-1].calibrated if curve else None
+    return FoldResult(
+        task.recipe_id,
+        task.fold,
+        status,
+        raw if reached is None else reached,
+        raw,
+        1.0,
+        tuple(curve),
+        time.monotonic() - began,
+        reason=reason,
+    )
 
 
 def _lacks_memory(error: Exception) -> bool:

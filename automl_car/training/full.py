@@ -25,6 +25,7 @@ from automl_car.catalog.records import Augmentation, Backbone, own_values
 from automl_car.errors import DivergedError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, IntArray, Recipe
+from automl_car.temperature import fit_temperature
 from automl_car.training.augment import build_transform
 from automl_car.training.head import LinearHead
 from automl_car.training.inference import predict_logits
@@ -37,6 +38,7 @@ from automl_car.training.progressive import image_sides
 from automl_car.training.step import Passes
 from automl_car.training.views import choose_views
 
+_LEARNT_NOTHING = 0.9  # share of the log loss of guessing, after calibration
 _LOOK_EVERY = 16  # steps between looks at the loss: each look waits for the device
 
 
@@ -140,9 +142,12 @@ def fine_tune(
         train_loss = _train_epoch(run, loader, epoch, steps=len(batches))
         training_seconds += time.monotonic() - epoch_began
         logits = _validate(run, split, epoch)
-        loss = log_loss(logits, labels)
-        yield Epoch(epoch, recipe.epochs, train_loss, loss, time.monotonic() - began)
-        _refuse_divergence(loss, epoch, recipe, num_classes)
+        raw = log_loss(logits, labels)
+        _refuse_not_finite_loss(raw, epoch)
+        # A fine-tuned network grows overconfident long before it stops getting better; one temperature mends that.
+        loss = log_loss(logits, labels, temperature=fit_temperature(logits, labels))
+        _refuse_divergence(raw, loss, epoch, recipe, num_classes)
+        yield Epoch(epoch, recipe.epochs, train_loss, raw, time.monotonic() - began, loss)
         # Without patience the last epoch is kept; copying the weights of those before would be wasted.
         if loss < best_loss if recipe.patience else epoch == recipe.epochs:
             speed = epoch * len(batches) * batches.batch_size / training_seconds
@@ -230,10 +235,16 @@ def _on_host(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
 
-def _refuse_divergence(loss: float, epoch: int, recipe: Recipe, num_classes: int) -> None:
-    guessing = math.log(num_classes)
+def _refuse_not_finite_loss(loss: float, epoch: int) -> None:
     if not math.isfinite(loss):
         raise DivergedError(f"The log loss was {loss} after epoch {epoch}.")
+
+
+def _refuse_divergence(raw: float, calibrated: float, epoch: int, recipe: Recipe, num_classes: int) -> None:
+    guessing = math.log(num_classes)
     # Once the warm-up is well over; before, a head that started at random may still know nothing.
-    if epoch == max(2, math.ceil(2 * recipe.warmup * recipe.epochs)) and loss > guessing:
-        raise DivergedError(f"The log loss was {loss:.3f} after epoch {epoch}, worse than guessing ({guessing:.3f}).")
+    if epoch != max(2, math.ceil(2 * recipe.warmup * recipe.epochs)):
+        return
+    # Worse than guessing may be mere overconfidence, which a temperature mends; then something was learnt.
+    if raw > guessing and calibrated > _LEARNT_NOTHING * guessing:
+        raise DivergedError(f"The log loss was {raw:.3f} after epoch {epoch}, worse than guessing ({guessing:.3f}).")

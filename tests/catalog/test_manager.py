@@ -99,6 +99,13 @@ def test_the_version_of_a_file_changes_with_its_content(tmp_path: Path) -> None:
     assert before.version != after.version
 
 
+def test_what_a_file_offers_has_the_version_of_the_file_and_bundled_ones_none(tmp_path: Path) -> None:
+    catalog = load_catalog(PluginSources(files=(plugin(tmp_path, "mine", offering("foo_net", "bar_net")),)))
+    (row,) = [row for row in catalog.plugins if row.name == "mine"]
+    assert catalog.version_of("foo_net") == catalog.version_of("bar_net") == row.version != ""
+    assert [catalog.version_of(name) for name in ("efficientnet_lite0", "light", "nowhere")] == ["", "", ""]
+
+
 def test_a_file_reached_by_three_roads_is_loaded_once(tmp_path: Path) -> None:
     file = plugin(tmp_path, "once", offering("net"))
     (tmp_path / "elsewhere").mkdir()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from automl_car.ensemble import candidates
 from automl_car.ensemble.candidates import read_candidate, rows_of
 from automl_car.errors import StoreError
 from automl_car.records import Dataset, FoldResult, Folds, FoldTask, Recipe
@@ -58,6 +61,23 @@ def test_a_stopped_trial_answers_for_the_rows_of_its_finished_folds(trial: Path)
 
 def test_without_a_test_set_there_are_no_test_logits_but_all_classes(trial: Path) -> None:
     assert read_candidate("trial 0", "toy", trial, [0, 1], _dataset(0)).test_logits.shape == (0, 2)
+
+
+def test_logits_are_mapped_from_a_file_without_a_name(trial: Path) -> None:
+    before = sorted(trial.rglob("*"))
+    candidate = read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset())
+    assert isinstance(candidate.oof_logits.base, np.memmap)
+    assert isinstance(candidate.test_logits.base, np.memmap)
+    assert sorted(trial.rglob("*")) == before
+
+
+def test_where_no_file_can_be_written_logits_stay_in_memory(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(candidates, "TemporaryFile", full_disk)
+    candidate = read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset())
+    np.testing.assert_array_equal(candidate.oof_logits, [_oof(row) for row in range(7)])
 
 
 def test_a_missing_fold_is_an_error(trial: Path) -> None:

@@ -17,11 +17,13 @@ from sqlalchemy.engine import Engine
 from automl_car.catalog.records import Param, PluginSources
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.records import FoldResult, Folds, FoldTask, Machine, Recipe, Speed, SpeedTask
-from automl_car.search.driver import Job, Outcome, run_search
+from automl_car.search.driver import run_search
 from automl_car.search.first import first_trials
-from automl_car.search.pruning import KthBestPruner
+from automl_car.search.growth import open_study
+from automl_car.search.job import Job, Outcome
+from automl_car.search.pruning import PruningRule
 from automl_car.search.space import HEAD_LEARNING_RATE, Space
-from automl_car.search.study import open_study, storage_url
+from automl_car.search.study import storage_url
 from automl_car.store import FoldLogits, write_fold
 
 FOLDS = Folds(np.arange(12) % 3, 3, "photos")
@@ -61,9 +63,11 @@ class FakeExecutor:
             return made_up
         result = FoldResult(task.recipe_id, task.fold, "finished", made_up, made_up, 1.0, (), 1.0)
         rows = FOLDS.validation_rows(task.fold)
-        write_fold(
-            task, result, FoldLogits(rows, np.zeros((len(rows), 2), np.float32), np.zeros((0, 2), np.float32)), b""
-        )
+        # All labels are 0, and -log softmax(x, 0)[0] = log(1 + exp(-x)) is the log loss that was made up.
+        oof = np.zeros((len(rows), 2), np.float32)
+        if np.isfinite(made_up):
+            oof[:, 0] = -np.log(np.expm1(made_up))
+        write_fold(task, result, FoldLogits(rows, oof, np.zeros((0, 2), np.float32)), b"")
         return result
 
     def measure(self, task: SpeedTask) -> Future[Speed]:
@@ -143,7 +147,7 @@ class Desk:
     space: Space = field(default_factory=small_space)
     executor: FakeExecutor = field(default_factory=FakeExecutor)
     view: RecordingView = field(default_factory=RecordingView)
-    pruner: KthBestPruner | None = None
+    rule: PruningRule | None = None
     deadline: float | None = None
     seed: int = 0
     first: tuple[dict[str, Any], ...] | None = None
@@ -152,8 +156,9 @@ class Desk:
         return open_study(
             "main",
             storage_url(self.folder / "studies", "main", None),
-            {"space": self.space.to_json(), "folds": FOLDS.fingerprint, "classes": 2, "settings": {}},
-            pruner=self.pruner or optuna.pruners.NopPruner(),
+            {"folds": FOLDS.fingerprint, "classes": 2, "settings": {}},
+            space=self.space,
+            note=self.view.note,
         )
 
     def job(self) -> Job:
@@ -161,8 +166,9 @@ class Desk:
             study=self.study(),
             space=self.space,
             executor=self.executor,
-            pruner=self.pruner,
+            rule=self.rule,
             folds=FOLDS,
+            labels=np.zeros(12, np.int64),
             directory=self.folder / "checkpoints" / "main",
             cache=self.folder / "cache",
             plugins=PluginSources(),
@@ -171,7 +177,7 @@ class Desk:
             deadline=self.deadline,
         )
 
-    def go(self, trials: int, before_trial: Callable[[], None] = lambda: None) -> list[optuna.trial.FrozenTrial]:
+    def go(self, trials: int, before_trial: Callable[[], str | None] = lambda: None) -> list[optuna.trial.FrozenTrial]:
         job = self.job()
         first = first_trials(self.space, {"small": 224, "large": 256}) if self.first is None else self.first
         run_search(job, trials, first, self.view, before_trial=before_trial, after_complete=lambda: None)

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import DivergedError, ExecutorError, OutOfMemoryError, PluginError, StudyError
 from automl_car.records import FoldResult, FoldTask
-from automl_car.search.pruning import FOLD_LOSSES, KthBestPruner
+from automl_car.search.evidence import FOLD_LOSSES
+from automl_car.search.pruning import PruningRule
 from automl_car.search.space import suggest_recipe
 from automl_car.search.study import INTERRUPTED, OVERRIDES, counted_trials
 
@@ -32,10 +34,18 @@ def _states(trials: list[FrozenTrial]) -> list[str]:
 
 def test_each_finished_fold_reports_the_running_mean(desk: Desk) -> None:
     desk.first = ()
-    losses = {0: 0.5, 1: 0.9, 2: 0.4}
-    desk.executor.train = lambda task: losses[task.fold]
+    losses = iter([0.5, 0.9, 0.4])
+    desk.executor.train = lambda task: next(losses)
     (trial,) = desk.go(1)
     assert trial.intermediate_values == pytest.approx({0: 0.5, 1: 0.7, 2: 0.6})
+
+
+def test_what_is_reported_does_not_depend_on_which_fold_comes_first(desk: Desk) -> None:
+    desk.executor.train = lambda task: 0.5 + [0.3, 0.0, -0.3][task.fold]  # every recipe is as good as any other
+    _, *others = desk.go(6)
+    assert len({next(iter(trial.user_attrs[FOLD_LOSSES])) for trial in others}) > 1
+    for trial in others:
+        assert trial.intermediate_values == pytest.approx(dict.fromkeys(range(3), 0.5))
 
 
 def test_a_complete_trial_is_worth_the_mean_of_its_folds(desk: Desk) -> None:
@@ -57,17 +67,18 @@ def test_the_study_holds_the_recipe_and_where_its_folds_are(desk: Desk) -> None:
     assert trial.user_attrs["learning_rate"] == task.recipe.learning_rate
 
 
-def test_folds_are_trained_in_order_and_each_once(desk: Desk) -> None:
-    desk.go(4)
+def test_folds_are_trained_once_each_and_begin_with_another_one_for_each_recipe(desk: Desk) -> None:
+    desk.go(8)
     by_recipe: dict[str, list[int]] = {}
     for task in desk.executor.submitted:
         by_recipe.setdefault(task.recipe_id, []).append(task.fold)
-    assert set(map(tuple, by_recipe.values())) == {(0, 1, 2)}
+    assert set(map(tuple, by_recipe.values())) == {(0, 1, 2), (1, 2, 0), (2, 0, 1)}
 
 
 def test_the_person_is_told_of_each_trial_and_fold(desk: Desk) -> None:
     desk.go(1)
-    folds = [event for fold in range(3) for event in (("fold", 0, fold), ("fold ended", 0, fold, False))]
+    order = [task.fold for task in desk.executor.submitted]
+    folds = [event for fold in order for event in (("fold", 0, fold), ("fold ended", 0, fold, False))]
     assert desk.view.events == [("trial", 0), *folds, ("trial ended", 0)]
 
 
@@ -132,20 +143,21 @@ def test_a_fold_that_the_clock_stopped_leaves_a_trial_that_goes_on_later(
     desk.deadline, desk.first = now[0] + 100, ()
 
     def train(task: FoldTask) -> float | FoldResult:
-        if task.fold < 2:
+        if len(desk.executor.submitted) < 3:
             return 0.5
         now[0] += 100
-        return FoldResult(task.recipe_id, 2, "stopped", 9.0, 9.0, 1.0, (), 1.0, reason="the time is up")
+        return FoldResult(task.recipe_id, task.fold, "stopped", 9.0, 9.0, 1.0, (), 1.0, reason="the time is up")
 
     desk.executor.train = train
     (trial,) = desk.go(50)
     assert (trial.state, trial.user_attrs[INTERRUPTED]) == (TrialState.FAIL, True)
-    assert trial.user_attrs["reason"] == "fold 2 was not trained: the time is up"
+    last = desk.executor.submitted[2].fold
+    assert trial.user_attrs["reason"] == f"fold {last} was not trained: the time is up"
     desk.deadline, desk.executor.train = None, lambda task: 0.5
     desk.executor.submitted.clear()
     assert _states(desk.go(1)) == ["FAIL", "COMPLETE"]
     (task,) = desk.executor.submitted
-    assert (task.recipe_id, task.fold) == (trial.user_attrs["recipe_id"], 2)
+    assert (task.recipe_id, task.fold) == (trial.user_attrs["recipe_id"], last)
 
 
 # ---- trials that end early ------------------------------------------------------------------------------------------
@@ -154,7 +166,7 @@ def test_a_fold_that_the_clock_stopped_leaves_a_trial_that_goes_on_later(
 @pytest.mark.parametrize("error", [DivergedError("the loss was nan in epoch 3"), OutOfMemoryError("2 GiB are missing")])
 def test_a_diverged_or_too_large_trial_is_pruned_so_that_tpe_learns_from_it(desk: Desk, error: Exception) -> None:
     def train(task: FoldTask) -> float:
-        if task.fold == 1:
+        if len(desk.executor.submitted) == 2:
             raise error
         return 0.5
 
@@ -186,7 +198,7 @@ def test_optuna_learns_from_pruned_trials_and_not_from_failed_ones() -> None:
 
 
 def test_a_pruned_trial_says_why_and_trains_no_further_fold(desk: Desk) -> None:
-    desk.pruner = KthBestPruner(folds=3, k=2, startup_trials=2)
+    desk.rule = PruningRule(folds=3, k=2, startup_trials=1)
     desk.first = ()
     desk.executor.train = lambda task: 0.5 if len(desk.executor.submitted) <= 6 else 5.0
     trials = desk.go(3)
@@ -195,19 +207,80 @@ def test_a_pruned_trial_says_why_and_trains_no_further_fold(desk: Desk) -> None:
     assert len(desk.executor.submitted) == 7
 
 
+# ---- the first trials -----------------------------------------------------------------------------------------------
+
+
+def _gathering(desk: Desk, losses: list[float]) -> list[FrozenTrial]:
+    """As many trials as `losses`; each has the same log loss on every fold."""
+    desk.first, desk.rule = (), PruningRule(folds=3, k=2, startup_trials=len(losses))
+    known: dict[str, float] = {}
+    desk.executor.train = lambda task: known.get(task.recipe_id) or known.setdefault(task.recipe_id, losses[len(known)])
+    return list(desk.go(len(losses)))
+
+
+def test_of_the_first_trials_only_the_best_go_on_after_their_first_fold(desk: Desk) -> None:
+    trials = _gathering(desk, [0.9, 0.8, 0.3, 0.7, 0.2])
+    assert _states(trials) == ["COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE"]
+    assert len(desk.executor.submitted) == 3 * 3 + 2
+
+
+def test_the_very_first_trial_is_trained_to_its_end_before_any_other_begins(desk: Desk) -> None:
+    _gathering(desk, [0.9, 0.8, 0.3])
+    assert len({task.recipe_id for task in desk.executor.submitted[:3]}) == 1
+
+
+def test_a_search_stopped_while_trials_wait_for_each_other_comes_to_the_same(desk: Desk, tmp_path: Path) -> None:
+    rule = PruningRule(folds=3, k=2, startup_trials=6)
+    undisturbed = type(desk)(tmp_path / "undisturbed", rule=rule)
+    undisturbed.go(8)
+    desk.rule, train = rule, desk.executor.train
+    for _ in range(20):
+        desk.executor.submitted.clear()
+        desk.executor.train = train
+        desk.executor.train = _stop_at(desk, 3)
+        with contextlib.suppress(KeyboardInterrupt):
+            desk.go(8)
+    assert (
+        _finished_folds(desk.folder / "checkpoints").keys()
+        == _finished_folds(undisturbed.folder / "checkpoints").keys()
+    )
+    assert desk.study().best_value == undisturbed.study().best_value
+
+
+def test_trials_that_waited_when_the_time_was_up_go_on_in_the_next_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1e9]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr("automl_car.search.driver.GATHERING_SHARE", 1.0)
+    desk.deadline, train = now[0] + 100, desk.executor.train
+
+    def slow(task: FoldTask) -> float | FoldResult:
+        now[0] += 20
+        if now[0] > 1e9 + 100:
+            return FoldResult(task.recipe_id, task.fold, "stopped", 9.0, 9.0, 1.0, (), 1.0, reason="the time is up")
+        return float(train(task))
+
+    desk.rule, desk.executor.train = PruningRule(folds=3, k=2, startup_trials=6), slow
+    trials = desk.go(6)
+    assert [trial.user_attrs[INTERRUPTED] for trial in trials if trial.state != TrialState.WAITING] == [
+        False,
+        True,
+        True,
+    ]
+    desk.deadline, desk.executor.train = None, train
+    desk.go(6)
+    assert counted_trials(desk.study()) == 6
+
+
 def test_a_recipe_that_was_settled_beforehand_is_not_pruned(desk: Desk) -> None:
-    desk.pruner = KthBestPruner(folds=3, k=2, startup_trials=2)
+    desk.rule = PruningRule(folds=3, k=2, startup_trials=1)
     desk.first = ()
     desk.executor.train = lambda task: 5.0 if task.recipe.tuning == "full" else 0.5
     desk.space = replace(desk.space, tunings=("head",))
     desk.go(2)
     desk.study().enqueue_trial({}, user_attrs={OVERRIDES: {"tuning": "full", "epochs": 7}})
     assert _states(desk.go(3)) == ["COMPLETE", "COMPLETE", "COMPLETE"]
-
-
-def test_the_study_prunes_with_the_same_rule_as_the_driver(desk: Desk) -> None:
-    desk.pruner = KthBestPruner(folds=3, k=2)
-    assert desk.study().pruner is desk.pruner
 
 
 def test_a_process_that_died_fails_its_trial_and_not_the_search(desk: Desk) -> None:
@@ -249,6 +322,30 @@ def test_a_success_between_failures_forgives_them(desk: Desk) -> None:
 
     desk.executor.train = train
     assert _states(desk.go(7)) == ["FAIL", "FAIL", "COMPLETE"] * 2 + ["FAIL"]
+
+
+def test_with_a_time_limit_trials_wait_for_each_other_no_longer_than_a_part_of_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1e9]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    desk.deadline, train = now[0] + 1000, desk.executor.train
+
+    def slow(task: FoldTask) -> float:
+        now[0] += 40
+        return float(train(task))
+
+    desk.rule, desk.executor.train = PruningRule(folds=3, k=2, startup_trials=20), slow
+    desk.go(5)
+    # One trial takes 120 s and four single folds 160 s; from 250 s on nobody waits.
+    assert [len(list(group)) for _, group in groupby(desk.executor.submitted, key=lambda task: task.recipe_id)][:5] == [
+        3,
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert desk.study().trials[1].state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 # ---- stops at any moment --------------------------------------------------------------------------------------------
@@ -331,7 +428,7 @@ def test_a_trial_that_a_killed_driver_left_running_is_closed_and_continued(desk:
     desk.first = ()
     trials = desk.go(1)
     assert _states(trials) == ["FAIL", "COMPLETE"]
-    assert [task.fold for task in desk.executor.submitted] == [1, 2]
+    assert sorted(task.fold for task in desk.executor.submitted) == [1, 2]
     assert {task.recipe_id for task in desk.executor.submitted} == {task.recipe_id}
     assert "an earlier run left unfinished" in desk.view.notes[0]
 
@@ -384,15 +481,17 @@ def test_a_damaged_fold_is_named_set_aside_and_trained_again(
     desk.executor.train, desk.first = _stop_at(desk, 3), ()
     with pytest.raises(KeyboardInterrupt):
         desk.go(1)
+    damaged_fold, other_fold = (task.fold for task in desk.executor.submitted[:2])
+    (last_fold,) = {0, 1, 2} - {damaged_fold, other_fold}
     damaged = desk.executor.submitted[0].fold_directory
     damage(damaged)
     desk.executor.train = lambda task: 0.5
     desk.executor.submitted.clear()
     desk.go(1)
-    assert [task.fold for task in desk.executor.submitted] == [0, 2]
+    assert {task.fold for task in desk.executor.submitted} == {damaged_fold, last_fold}
     (note,) = [note for note in desk.view.notes if "trained again" in note]
     assert name in note
-    assert (damaged.with_name("fold-0.damaged-1") / name).is_file()
+    assert (damaged.with_name(f"fold-{damaged_fold}.damaged-1") / name).is_file()
 
 
 def test_a_damaged_fold_of_a_complete_trial_is_trained_again_at_the_next_start(desk: Desk) -> None:

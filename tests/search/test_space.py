@@ -13,8 +13,8 @@ import pytest
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.records import Recipe
-from automl_car.search.first import default_params, first_trials
-from automl_car.search.space import Space, make_space, suggest_recipe, weights_of
+from automl_car.search.first import default_params, fine_tunings, first_trials
+from automl_car.search.space import Space, make_space, suggest_recipe, values_of, weights_of
 
 BOTH = ("full", "head")
 
@@ -183,6 +183,36 @@ def test_weights_can_be_set_for_all_backbones_or_for_one(setting: Any, expected:
     assert weights_of(TrainingConfig(weights=setting), "toy") == expected
 
 
+def test_a_recipe_remembers_the_versions_of_the_plugins_that_it_uses(toy_catalog: Catalog) -> None:
+    space = replace(_make(toy_catalog), versions={"toy": "11111111", "light": "22222222"})
+    full = {"tuning": "full", "backbone": "toy", "augmentation": "light"}
+    versions = [
+        (recipe.backbone_version, recipe.augmentation_version)
+        for recipe in (
+            _recipe(space, full),
+            _recipe(space, {**full, "backbone": "toy_large", "augmentation": "none"}),
+            _recipe(space, {"tuning": "head", "backbone": "toy"}),
+        )
+    ]
+    assert versions == [("11111111", "22222222"), ("", ""), ("11111111", "")]
+
+
+def test_a_space_has_the_versions_of_plugins_that_are_not_bundled(toy_catalog: Catalog) -> None:
+    version = toy_catalog.version_of("toy")
+    assert _make(toy_catalog).versions == {"toy": version, "toy_large": version}
+    assert _make(toy_catalog).to_json()["versions"] == {"toy": version, "toy_large": version}
+
+
+@pytest.mark.parametrize("tuning", BOTH)
+def test_a_recipe_tells_the_parameters_that_it_came_from(toy_catalog: Catalog, tuning: Any) -> None:
+    space = _make(toy_catalog, tunings=(tuning,), space=SpaceConfig(image_size=(32, 64), views=(2, 4)))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        trial = study.ask()
+        values = values_of(suggest_recipe(trial, space, {}), space)
+        assert {name: values[name] for name in trial.params} == pytest.approx(trial.params)
+
+
 # ---- the fingerprint ------------------------------------------------------------------------------------------------
 
 
@@ -216,22 +246,30 @@ def test_heads_come_first_and_the_smallest_photos_before_larger_ones(make_space:
     assert [params["backbone"] for params in first] == ["small", "large"]
 
 
-def test_each_plugin_is_tried_once_at_its_defaults(toy_catalog: Catalog) -> None:
+def test_where_heads_are_searched_too_they_alone_come_first(toy_catalog: Catalog) -> None:
+    first = first_trials(_make(toy_catalog), {"toy": 32, "toy_large": 16})
+    assert [(params["tuning"], params["backbone"]) for params in first] == [("head", "toy_large"), ("head", "toy")]
+
+
+def test_without_heads_fine_tunings_come_first_and_the_smallest_photos_before_larger_ones(toy_catalog: Catalog) -> None:
+    space = _make(toy_catalog, tunings=("full",))
+    assert first_trials(space, {"toy": 32, "toy_large": 16}) == fine_tunings(space, ("toy_large", "toy"))
+
+
+def test_fine_tunings_try_each_plugin_once_at_its_defaults_in_the_given_order(toy_catalog: Catalog) -> None:
     space = _make(toy_catalog, augmentations=("none", "light", "rand"))
-    first = first_trials(space, {"toy": 16, "toy_large": 32})
-    assert [(p["tuning"], p["backbone"], p.get("augmentation")) for p in first] == [
-        ("head", "toy", None),
-        ("head", "toy_large", None),
-        ("full", "toy", "light"),
+    trials = fine_tunings(space, ("toy_large", "toy"))
+    assert [(params["tuning"], params["backbone"], params["augmentation"]) for params in trials] == [
         ("full", "toy_large", "light"),
-        ("full", "toy", "none"),
-        ("full", "toy", "rand"),
+        ("full", "toy", "light"),
+        ("full", "toy_large", "none"),
+        ("full", "toy_large", "rand"),
     ]
 
 
 def test_the_first_trials_are_what_optuna_accepts_and_change_no_default(toy_catalog: Catalog) -> None:
     space = _make(toy_catalog)
-    for params in first_trials(space, {"toy": 16, "toy_large": 32}):
+    for params in (*first_trials(space, {"toy": 16, "toy_large": 32}), *fine_tunings(space, space.backbones)):
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         study.enqueue_trial(params)
         trial = study.ask()
@@ -240,13 +278,12 @@ def test_the_first_trials_are_what_optuna_accepts_and_change_no_default(toy_cata
 
 
 def test_the_recipe_of_the_first_contest_project_is_tried_once_on_an_efficientnet(bundled: Catalog) -> None:
-    space = _make(bundled, backbones=("efficientnet_lite0", "resnet50"))
-    last = first_trials(space, {"efficientnet_lite0": 224, "resnet50": 224})[-1]
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(last)
-    recipe = suggest_recipe(study.ask(), space, {})
+    space = _make(bundled, backbones=("efficientnet_lite0", "efficientnet_lite1", "resnet50"))
+    recipes = [_recipe(space, p) for p in fine_tunings(space, ("resnet50", "efficientnet_lite1", "efficientnet_lite0"))]
+    recipe = recipes[-1]
     assert recipe.learning_rate == pytest.approx(1e-4)
-    assert (recipe.backbone, recipe.mixup, recipe.cutmix, recipe.layer_decay) == ("efficientnet_lite0", 0.0, 0.0, 1.0)
+    assert (recipe.backbone, recipe.mixup, recipe.cutmix, recipe.layer_decay) == ("efficientnet_lite1", 0.0, 0.0, 1.0)
+    assert [other.learning_rate for other in recipes].count(recipe.learning_rate) == 1
 
 
 def test_a_default_outside_a_narrowed_range_moves_to_its_end(toy_catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""Opening, refusing and resuming studies."""
+"""Finding, sampling, counting and resuming the trials of studies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 from automl_car.errors import StudyError
+from automl_car.search.growth import open_study
+from automl_car.search.space import Space
 from automl_car.search.study import (
     INTERRUPTED,
+    NOT_OFFERED,
     OVERRIDES,
     RETRY_OF,
     close_interrupted,
@@ -20,18 +23,28 @@ from automl_car.search.study import (
     counted_trials,
     load_study,
     make_sampler,
-    open_study,
     storage_url,
 )
 
-SPACE = {"backbones": ["lite0"], "ranges": {"mixup": [0.0, 0.5]}}
-IDENTITY = {"space": SPACE, "folds": "abc", "classes": 3, "settings": {"search": {"trials": 5}}}
+IDENTITY = {"folds": "abc", "classes": 3, "settings": {"search": {"trials": 5}}}
+SPACE = Space(
+    backbones=("lite0",),
+    augmentations=("none",),
+    tunings=("head",),
+    ranges={},
+    full_sizes={},
+    head_sizes={},
+    views=(2,),
+    params={},
+    fixed={},
+    weights={},
+    weights_digests={},
+    default_lr={},
+)
 
 
-def _open(folder: Path, *, seed: int = 0, **identity: Any) -> optuna.Study:
-    study = open_study(
-        "main", storage_url(folder, "main", None), {**IDENTITY, **identity}, pruner=optuna.pruners.NopPruner()
-    )
+def _open(folder: Path, *, seed: int = 0) -> optuna.Study:
+    study = open_study("main", storage_url(folder, "main", None), IDENTITY, space=SPACE)
     study.sampler = make_sampler(seed, len(study.get_trials()), 3)
     return study
 
@@ -43,76 +56,7 @@ def _suggest(study: optuna.Study) -> float:
     return value
 
 
-# ---- the same study, or none ----------------------------------------------------------------------------------------
-
-
-def test_a_study_opened_twice_keeps_its_trials(tmp_path: Path) -> None:
-    _suggest(_open(tmp_path))
-    assert len(_open(tmp_path).trials) == 1
-
-
-def test_it_minimises_a_metric_called_log_loss(tmp_path: Path) -> None:
-    study = _open(tmp_path)
-    assert study.direction == optuna.study.StudyDirection.MINIMIZE
-    assert study.metric_names == ["log_loss"]
-
-
-def test_one_more_backbone_is_refused_by_name_with_two_ways_out(tmp_path: Path) -> None:
-    _open(tmp_path)
-    with pytest.raises(StudyError) as caught:
-        _open(tmp_path, space={**SPACE, "backbones": ["lite0", "lite1"]})
-    assert "`main`" in caught.value.message
-    assert "backbones: ['lite0'] before, ['lite0', 'lite1'] now" in caught.value.message
-    assert "--study NAME" in (caught.value.hint or "")
-    assert "restore" in (caught.value.hint or "")
-
-
-def test_a_refused_space_burns_no_trial_and_changes_nothing(tmp_path: Path) -> None:
-    _suggest(_open(tmp_path))
-    with pytest.raises(StudyError):
-        _open(tmp_path, space={**SPACE, "backbones": ["lite0", "lite1"]})
-    study = _open(tmp_path)
-    assert len(study.trials) == 1
-    assert study.user_attrs["space"] == SPACE
-
-
-def test_every_change_of_the_space_is_listed(tmp_path: Path) -> None:
-    _open(tmp_path)
-    with pytest.raises(StudyError) as caught:
-        _open(tmp_path, space={"backbones": ["lite1"], "ranges": {"mixup": [0.0, 0.4]}, "tunings": ["head"]})
-    for line in ("backbones: ", "ranges.mixup: [0.0, 0.5] before, [0.0, 0.4] now", "tunings: None before"):
-        assert line in caught.value.message
-
-
-def test_other_photos_or_folds_are_refused(tmp_path: Path) -> None:
-    _open(tmp_path)
-    with pytest.raises(StudyError, match="photos, labels or folds"):
-        _open(tmp_path, folds="xyz")
-
-
-def test_other_settings_are_taken_over(tmp_path: Path) -> None:
-    _open(tmp_path)
-    assert _open(tmp_path, settings={"search": {"trials": 9}}).user_attrs["settings"] == {"search": {"trials": 9}}
-
-
-@pytest.mark.parametrize("attributes", range(5))
-def test_a_study_whose_making_was_cut_short_is_made_to_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attributes: int
-) -> None:
-    set_user_attr, done = optuna.Study.set_user_attr, []
-
-    def cut(study: optuna.Study, key: str, value: Any) -> None:
-        if len(done) == attributes:
-            raise KeyboardInterrupt
-        done.append(key)
-        set_user_attr(study, key, value)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "set_user_attr", cut)
-        if attributes < len(IDENTITY):
-            with pytest.raises(KeyboardInterrupt):
-                _open(tmp_path)
-    assert {key: _open(tmp_path).user_attrs[key] for key in IDENTITY} == IDENTITY
+# ---- where it is ----------------------------------------------------------------------------------------------------
 
 
 def test_a_study_that_is_not_there_is_an_error_and_no_new_file(tmp_path: Path) -> None:
@@ -248,4 +192,10 @@ def test_what_was_settled_before_the_trial_survives_the_retry(tmp_path: Path) ->
 def test_failed_trials_are_not_tried_again(tmp_path: Path) -> None:
     study = _open(tmp_path)
     _add(study, TrialState.FAIL)
+    assert close_interrupted(study) == 0
+
+
+def test_an_interrupted_trial_of_what_is_no_longer_searched_is_not_tried_again(tmp_path: Path) -> None:
+    study = _open(tmp_path)
+    _add(study, TrialState.FAIL, **{INTERRUPTED: True, NOT_OFFERED: True})
     assert close_interrupted(study) == 0

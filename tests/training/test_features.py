@@ -167,7 +167,14 @@ def test_recipes_that_differ_in_what_comes_after_share_them(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"image_size": 24}, {"seed": 1}, {"weights": "pretrained"}, {"params": (("counting.width", 2),)}]
+    "changes",
+    [
+        {"image_size": 24},
+        {"seed": 1},
+        {"weights": "pretrained"},
+        {"params": (("counting.width", 2),)},
+        {"backbone_version": "12ab34cd"},
+    ],
 )
 def test_recipes_that_differ_in_the_frozen_network_do_not_share_them(
     tiny_prepared: Prepared, tmp_path: Path, changes: dict[str, Any]

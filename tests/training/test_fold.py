@@ -284,6 +284,41 @@ def test_time_spent_on_features_is_no_reason_to_stop_a_head(bench: Bench, monkey
     assert bench.train(bench.task(recipe, deadline=clock.now + 600)).status == "finished"
 
 
+# ---- folds that fall behind -----------------------------------------------------------------------------------------
+
+LONG = replace(FULL, epochs=10, patience=0)
+HOPELESS, EASY = ((0.3, 1e-6), (1.0, 1e-6)), ((0.3, 100.0), (1.0, 100.0))  # no network gets there, and any does
+
+
+def test_a_fold_that_falls_behind_is_beaten_after_that_epoch_and_stores_nothing(bench: Bench) -> None:
+    seen: list[Epoch | Progress] = []
+    task = bench.task(LONG, to_beat=HOPELESS)
+    result = bench.train(task, seen)
+    assert (result.status, len(result.curve)) == ("beaten", 3)  # the first epoch at 30 % of the schedule
+    assert result.reason.startswith("after epoch 3 of 10 it is at ")
+    assert tuple(message for message in seen if isinstance(message, Epoch)) == result.curve
+    assert not task.fold_directory.exists()
+
+
+def test_a_beaten_fold_tells_what_it_had_reached(bench: Bench) -> None:
+    result = bench.train(bench.task(LONG, to_beat=HOPELESS))
+    last = result.curve[-1]
+    assert (result.log_loss, result.raw_log_loss) == (last.calibrated, last.log_loss)
+    assert result.log_loss < result.raw_log_loss
+
+
+def test_a_fold_that_keeps_up_comes_out_as_if_there_were_nothing_to_beat(bench: Bench) -> None:
+    kept_up = bench.train(bench.task(LONG, study="kept up", to_beat=EASY))
+    assert kept_up.status == "finished"
+    alone = bench.train(bench.task(LONG, study="alone"))
+    assert [epoch.log_loss for epoch in kept_up.curve] == [epoch.log_loss for epoch in alone.curve]
+    assert kept_up.log_loss == alone.log_loss
+
+
+def test_a_head_is_not_stopped_for_its_curve(bench: Bench) -> None:
+    assert bench.train(bench.task(HEAD, to_beat=HOPELESS)).status == "finished"
+
+
 # ---- failures -------------------------------------------------------------------------------------------------------
 
 

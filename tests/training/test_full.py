@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -42,6 +43,11 @@ def pick(row: int) -> NDArray[np.uint8]:
     photo = np.random.default_rng(row).normal(90, 30, (18, 20, 3))
     photo[..., row % 3] += 90
     return np.clip(photo, 0, 255).astype(np.uint8)
+
+
+def grey(row: int) -> NDArray[np.uint8]:
+    """A photo of one colour, which says its row, so that only mixing can put two colours into a picture."""
+    return np.full((16, 16, 3), 5 * row, np.uint8)
 
 
 def network(seed: int = 0, classes: int = 3) -> nn.Sequential:
@@ -94,6 +100,17 @@ def kept(result: Run) -> NDArray[np.float32]:
     return predict(again)
 
 
+def calibrated(result: Run) -> list[float]:
+    """Of each epoch, what epochs are compared by."""
+    return [epoch.calibrated for epoch in result.curve if epoch.calibrated is not None]
+
+
+def best_of_temperatures(logits: NDArray[np.float32], labels: tuple[int, ...]) -> float:
+    """The least log loss of the validation rows that any of many temperatures gives."""
+    own = np.array(labels)[SPLIT_ROWS[1]]
+    return min(log_loss(logits, own, temperature=temperature) for temperature in np.geomspace(0.05, 20, 5000))
+
+
 # ---- learning -------------------------------------------------------------------------------------------------------
 
 
@@ -136,18 +153,54 @@ CONTRADICTED = (*LABELS[:36], *((label + row % 2) % 3 for row, label in enumerat
 PATIENT = replace(RECIPE, epochs=30, learning_rate=0.01, warmup=0.5)  # divergence is looked for after the warm-up
 
 
+def test_the_calibrated_log_loss_of_an_epoch_is_that_after_the_best_temperature() -> None:
+    result = run(replace(RECIPE, warmup=1.0), labels=CONTRADICTED)
+    assert calibrated(result)[-1] == pytest.approx(best_of_temperatures(kept(result), CONTRADICTED), abs=1e-5)
+    assert all(epoch.calibrated < epoch.log_loss for epoch in result.curve if epoch.calibrated)
+
+
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_the_best_epoch_is_kept_and_not_the_last(ema: float) -> None:
     result = run(replace(PATIENT, patience=4, ema=ema), labels=CONTRADICTED)
-    losses = [epoch.log_loss for epoch in result.curve]
+    losses = calibrated(result)
     assert losses[-1] > min(losses)
-    assert log_loss(kept(result), np.array(CONTRADICTED)[SPLIT_ROWS[1]]) == pytest.approx(min(losses), abs=1e-5)
+    assert best_of_temperatures(kept(result), CONTRADICTED) == pytest.approx(min(losses), abs=1e-5)
 
 
 def test_training_stops_when_patience_is_spent() -> None:
-    losses = [epoch.log_loss for epoch in run(replace(PATIENT, patience=4), labels=CONTRADICTED).curve]
+    losses = calibrated(run(replace(PATIENT, patience=4), labels=CONTRADICTED))
     best = losses.index(min(losses))
     assert len(losses) == best + 1 + 4 < 30
+
+
+class Overconfident(nn.Module):
+    """Gets more photos right until its fourth epoch, and is surer of all it says with each, right or wrong."""
+
+    RIGHT = (6, 7, 8, 9, 8, 7, 6, 5)  # of the twelve validation photos, after each epoch
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 3)
+        self.register_buffer("epoch", torch.zeros((), dtype=torch.long))
+        self.has_trained = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.has_trained = True
+            return self.head(images.mean((2, 3)))
+        self.epoch += self.has_trained
+        self.has_trained = False
+        rows = ((images[:, 0, 0, 0] * BACKBONE.std[0] + BACKBONE.mean[0]) * 255 / 5).round().long()  # see `grey`
+        wrong = rows - SPLIT_ROWS[1][0] >= self.RIGHT[int(self.epoch) - 1]
+        return 4.0 * (1 + self.epoch) * F.one_hot((rows + wrong) % 3, 3)
+
+
+def test_early_stopping_goes_by_the_calibrated_log_loss() -> None:
+    result = run(replace(RECIPE, epochs=8, patience=2, warmup=1.0), Overconfident(), photo=grey)
+    raw = [epoch.log_loss for epoch in result.curve]
+    assert raw.index(min(raw)) == 0
+    assert len(raw) == 4 + 2
+    assert int(result.best.state["epoch"]) == 4
 
 
 def test_without_patience_the_last_epoch_is_kept() -> None:
@@ -231,11 +284,6 @@ class Observer(nn.Module):
         if self.training:
             self.seen.append(images.detach().clone())
         return self.inner(images)
-
-
-def grey(row: int) -> NDArray[np.uint8]:
-    """A photo of one colour, so that only mixing can put two into a picture."""
-    return np.full((16, 16, 3), 5 * row, np.uint8)
 
 
 @pytest.mark.parametrize(("plain_epochs", "mixed_epochs"), [(0.25, 6), (0.5, 4), (1.0, 0), (0.0, 8)])

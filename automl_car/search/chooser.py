@@ -1,0 +1,205 @@
+"""Settles, before each trial, what should not be left to the sampler: the arm to play, and whether there is time.
+
+    first trials   heads of all backbones: a frozen pass each, and a real out-of-fold log loss within minutes
+    then           fine-tunings at their defaults, those of the backbones with the best heads first
+    then           the arm of the highest expected gain per second (`arms.py`), the rest of the recipe being TPE's
+A recipe whose folds do not all fit into the time that is left is not started.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_car.errors import AutomlCarError
+from automl_car.records import SpeedTask
+from automl_car.search.arms import Arm, Play, choose_arm
+from automl_car.search.cost import Counts, features_seconds, fold_seconds
+from automl_car.search.evidence import fold_losses
+from automl_car.search.first import default_params, default_recipe, fine_tunings, usual_augmentation
+from automl_car.search.job import Job, View
+from automl_car.search.study import DIVERGED, INTERRUPTED, OVERRIDES, RETRY_OF
+
+BEGINS = "begins"  # user attribute of the fine-tunings that come first
+FLOOR = 2  # trials of each backbone before any is chosen for its gain
+
+
+class Chooser:
+    """Enqueues the next trial of one search, as far as it is settled.
+
+    Args:
+        counts: of photos and folds.
+        num_classes: of the data.
+        k: rank of the trial that another has to beat to be a gain.
+    """
+
+    def __init__(self, job: Job, counts: Counts, num_classes: int, k: int, view: View) -> None:
+        self._job = job
+        self._counts = counts
+        self._num_classes = num_classes
+        self._k = k
+        self._view = view
+        self._measured: dict[Arm, float] = {}
+
+    def before_trial(self) -> str | None:
+        """Enqueue the next trial; why the search ends here, when nothing fits into the time that is left."""
+        if self._next_waits():
+            return None
+        self._enqueue_fine_tunings()
+        if self._next_waits():
+            return None
+        plays = self._plays()
+        arms = [arm for arm in self._arms(plays) if self._fits(arm)]
+        if not arms:
+            return "the time that is left is too short for another trial"
+        arm = choose_arm(arms, plays, floor=FLOOR, k=self._k)
+        assert arm is not None  # there are some
+        if all(play.arm != arm for play in plays):
+            usual = usual_augmentation(self._job.space)
+            params = default_params(self._job.space, arm.tuning, arm.backbone, usual)
+        else:
+            params = self._settled(arm)
+        if params:
+            self._job.study.enqueue_trial(params)
+        return None
+
+    def has_tried_all(self) -> bool:
+        """Whether every backbone was tried in every way of tuning: before, a search that stands still may yet move."""
+        plays = self._plays()
+        return {play.arm for play in plays} >= set(self._arms(plays))
+
+    # ---- what is there to choose from ----
+
+    def _arms(self, plays: Sequence[Play]) -> list[Arm]:
+        """All arms: heads by the size of their photos, fine-tunings by the log loss of the backbone's best head."""
+        space = self._job.space
+        heads = {
+            name: min((play.log_loss for play in plays if play.arm == Arm("head", name)), default=math.inf)
+            for name in space.backbones
+        }
+        arms = [Arm(tuning, name) for tuning in space.tunings for name in space.backbones]
+
+        def order(arm: Arm) -> tuple[Any, ...]:
+            if arm.tuning == "head":
+                return (0, min(space.head_sizes[arm.backbone]), arm.backbone)
+            return (1, heads[arm.backbone], min(space.full_sizes[arm.backbone]), arm.backbone)
+
+        return sorted(arms, key=order)
+
+    def _plays(self) -> list[Play]:
+        """Trials that have ended for good, those that failed among them, and those that wait after their first fold."""
+        plays = []
+        for trial in self._job.study.get_trials(deepcopy=False):
+            interrupted = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED)
+            if trial.state == TrialState.WAITING or interrupted or "backbone" not in trial.user_attrs:
+                continue
+            arm = Arm(trial.user_attrs["tuning"], trial.user_attrs["backbone"])
+            plays.append(Play(arm, _worth(trial), trial.user_attrs.get("seconds", 0.0)))
+        return plays
+
+    def _settled(self, arm: Arm) -> dict[str, Any]:
+        """The arm as parameters; nothing where the space has no such choice."""
+        space = self._job.space
+        params: dict[str, Any] = {"tuning": arm.tuning} if len(space.tunings) > 1 else {}
+        return params | ({"backbone": arm.backbone} if len(space.backbones) > 1 else {})
+
+    def _enqueue_fine_tunings(self) -> None:
+        """Once in a study, when its heads have shown which backbones suit the photos."""
+        space, study = self._job.space, self._job.study
+        begun = any(trial.user_attrs.get(BEGINS) for trial in study.get_trials(deepcopy=False))
+        if set(space.tunings) != {"full", "head"} or begun:
+            return
+        order = [arm.backbone for arm in self._arms(self._plays()) if arm.tuning == "full"]
+        self._view.note(f"fine-tuning begins with {order[0]}, whose head is the best so far")
+        for params in fine_tunings(space, order):
+            study.enqueue_trial(params, user_attrs={BEGINS: True}, skip_if_exists=True)
+
+    # ---- time ----
+
+    def _next_waits(self) -> bool:
+        """Whether an enqueued trial comes next; those that would not be finished are ended, to go on another time."""
+        while waiting := self._waiting():
+            arm = self._arm_of(waiting[0])
+            # What was made to measure fits; it was planned a moment ago.
+            if waiting[0].user_attrs.get(OVERRIDES) or arm is None or self._fits(arm, self._done_before(waiting[0])):
+                return True
+            trial = self._job.study.ask()
+            trial.set_user_attr(INTERRUPTED, True)
+            trial.set_user_attr("reason", f"not started: the time that is left is too short for {arm.backbone}")
+            self._job.study.tell(trial, state=TrialState.FAIL)
+        return False
+
+    def _done_before(self, trial: FrozenTrial) -> int:
+        """Folds of an interrupted trial that this one goes on with."""
+        trials, done = self._job.study.get_trials(deepcopy=False), 0
+        while (number := trial.user_attrs.get(RETRY_OF)) is not None:
+            trial = trials[number]
+            done = max(done, len(fold_losses(trial)))
+        return done
+
+    def _fits(self, arm: Arm, done: int = 0) -> bool:
+        deadline, share = self._job.deadline, 1 - done / self._counts.folds
+        return deadline is None or share * self._seconds(arm) <= deadline - time.time()
+
+    def _seconds(self, arm: Arm) -> float:
+        """Of all folds of a recipe: as earlier ones took, or as a few measured steps say; 0 when nothing is known."""
+        per_fold: list[float] = [
+            trial.user_attrs["seconds"] / len(fold_losses(trial))
+            for trial in self._job.study.get_trials(deepcopy=False)
+            if self._arm_of(trial) == arm
+            and fold_losses(trial)
+            and "seconds" in trial.user_attrs  # a driver that was killed may not have told them
+            and not trial.user_attrs.get(OVERRIDES)
+        ]
+        if per_fold:
+            return self._counts.folds * statistics.median(per_fold)
+        if arm.tuning == "head":  # seconds, and the clock inside a fold ends what takes longer
+            return 0.0
+        if arm not in self._measured:
+            self._measured[arm] = self._measure(arm)
+        return self._measured[arm]
+
+    def _measure(self, arm: Arm) -> float:
+        job = self._job
+        recipe = default_recipe(job.space, arm.tuning, arm.backbone)
+        images = recipe.epochs * self._counts.photos
+        task = SpeedTask(recipe, self._num_classes, job.cache, images, job.plugins, job.step)
+        try:
+            speed = job.executor.measure(task).result()
+        except AutomlCarError:  # the trial will say what is wrong with it
+            return 0.0
+        features = features_seconds(2, speed, self._counts) if recipe.weights != "random" else 0.0
+        return features + self._counts.folds * fold_seconds(recipe, speed, self._counts)
+
+    # ---- reading trials ----
+
+    def _waiting(self) -> list[FrozenTrial]:
+        return self._job.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+    def _arm_of(self, trial: FrozenTrial) -> Arm | None:
+        """The arm of a trial, from what it was or from what it was told to be; None where that is open."""
+        space = self._job.space
+        tuning = _tuning(trial) or (space.tunings[0] if len(space.tunings) == 1 else None)
+        settled = trial.system_attrs.get("fixed_params", {})
+        only = space.backbones[0] if len(space.backbones) == 1 else None
+        backbone = trial.user_attrs.get("backbone") or settled.get("backbone", only)
+        return Arm(tuning, backbone) if tuning and backbone else None
+
+
+def _worth(trial: FrozenTrial) -> float:
+    """Its log loss, or what it would probably have been; infinite when it failed or diverged, however it began."""
+    if trial.state == TrialState.COMPLETE and trial.value is not None:
+        return trial.value
+    if trial.state == TrialState.FAIL or trial.user_attrs.get(DIVERGED) or not trial.intermediate_values:
+        return math.inf
+    return trial.intermediate_values[max(trial.intermediate_values)]
+
+
+def _tuning(trial: FrozenTrial) -> Any:
+    settled = trial.system_attrs.get("fixed_params", {})
+    return trial.user_attrs.get("tuning") or settled.get("tuning")

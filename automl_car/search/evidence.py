@@ -1,0 +1,94 @@
+"""What finished folds left behind, as the driver needs it: per-photo losses, and the difficulty of folds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from automl_car.errors import StoreError
+from automl_car.losses import row_losses
+from automl_car.records import Epoch, FloatArray, FoldResult, IntArray
+from automl_car.search.pruning import TrialLosses
+from automl_car.store import read_logits, read_result
+
+FOLD_LOSSES = "fold_log_loss"  # user attribute: {fold: log loss}
+
+
+class FoldStore:
+    """Reads finished folds of one study, each once.
+
+    Args:
+        directory: checkpoints/<study>.
+        labels: class index of each training row.
+    """
+
+    def __init__(self, directory: Path, labels: IntArray) -> None:
+        self._directory = directory
+        self._labels = labels
+        self._losses: dict[tuple[str, int], FloatArray] = {}
+        self._results: dict[tuple[str, int], FoldResult | None] = {}
+
+    def losses(self, number: int, recipe_id: str, folds: Sequence[int]) -> TrialLosses:
+        """Per-photo losses of some finished folds, each after its temperature.
+
+        Raises:
+            StoreError: a fold is missing or damaged.
+        """
+        return TrialLosses(number, {fold: self._fold(recipe_id, fold) for fold in folds})
+
+    def curve(self, recipe_id: str, fold: int) -> tuple[Epoch, ...]:
+        """The epochs of a finished fold; none when it is not there."""
+        result = self._result(recipe_id, fold)
+        return result.curve if result else ()
+
+    def forget_all_but(self, recipe_ids: set[str]) -> None:
+        """Give back the memory of what is no longer compared with."""
+        self._losses = {key: losses for key, losses in self._losses.items() if key[0] in recipe_ids}
+
+    def _fold(self, recipe_id: str, fold: int) -> FloatArray:
+        key = (recipe_id, fold)
+        if key not in self._losses:
+            directory = self._directory / recipe_id / f"fold-{fold}"
+            result = self._result(recipe_id, fold)
+            if result is None:
+                raise StoreError(f"`{directory}` holds no finished fold.")
+            logits = read_logits(directory)
+            losses = row_losses(logits.oof, self._labels[logits.rows], temperature=result.temperature)
+            self._losses[key] = losses.astype(np.float32)
+        return self._losses[key]
+
+    def _result(self, recipe_id: str, fold: int) -> FoldResult | None:
+        key = (recipe_id, fold)
+        if self._results.get(key) is None:
+            # The weights, which are most of a fold's bytes, are of no interest here.
+            self._results[key] = read_result(self._directory / recipe_id / f"fold-{fold}", check_files=False)
+        return self._results[key]
+
+
+def fold_losses(trial: FrozenTrial) -> dict[int, float]:
+    """Log loss by fold number, as the driver stored it."""
+    return {int(fold): float(loss) for fold, loss in trial.user_attrs.get(FOLD_LOSSES, {}).items()}
+
+
+def expected_mean(done: Mapping[int, float], complete: Sequence[Mapping[int, float]]) -> float:
+    """What the mean over all folds is likely to be, as some folds are harder than others.
+
+    Trials begin with different folds, so their running means alone could not be compared.
+
+    Args:
+        done: log loss by fold that is done.
+        complete: log losses by fold of trials that have all of them.
+
+    Returns:
+        The mean of `done`, less how much harder those folds were than all were, in the mean over complete trials. With
+        all folds done it is their mean.
+    """
+    running = statistics.fmean(done.values())
+    if not complete:
+        return running
+    harder = [statistics.fmean(trial[fold] for fold in done) - statistics.fmean(trial.values()) for trial in complete]
+    return running - statistics.fmean(harder)

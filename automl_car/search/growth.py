@@ -1,0 +1,185 @@
+"""Opens the study of a search, and lets it grow when what it may choose from has changed.
+
+A change of the space, such as a backbone more or a wider range, begins the next generation (`generations.py`): all
+trials are carried over (`carrying.py`), with their numbers, and as the fold store is that of the study, no fold is
+trained again. Other photos, labels or folds are another problem: log losses could not be compared, so they are refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+
+from automl_car.errors import StudyError
+from automl_car.search.carrying import carry
+from automl_car.search.changes import why_changed
+from automl_car.search.generations import (
+    CARRIED_FROM,
+    GENERATION,
+    SUPERSEDED_BY,
+    UNDONE,
+    current_generation,
+    generations,
+    next_name,
+    remove_half_copied,
+    study_of,
+    utc_now,
+)
+from automl_car.search.lock import only_one
+from automl_car.search.notes import copy_notes
+from automl_car.search.space import Space
+from automl_car.search.study import METRIC, connect, counted_trials, load_study, storage_url
+
+
+def open_study(
+    name: str,
+    url: str,
+    identity: Mapping[str, Any],
+    *,
+    space: Space,
+    note: Callable[[str], None] = lambda text: None,
+) -> optuna.Study:
+    """Create the study of a search, or open it again; where the space has changed, its next generation.
+
+    The caller holds the study's lock (`lock.py`).
+
+    Args:
+        identity: what is stored with it: "folds" (fingerprint) and "classes" (count), which must not change between
+            runs, and "settings" (the resolved settings, stored for people).
+        space: what the search may choose from.
+        note: is told, on one line, when the study grows.
+
+    Raises:
+        StudyError: the study was made from other data.
+    """
+    storage = connect(url)
+    remove_half_copied(storage, name)
+    current = current_generation(storage, name)
+    if current is None:
+        study = _create(name, storage)
+    else:
+        study = optuna.load_study(study_name=current.optuna_name, storage=storage, pruner=optuna.pruners.NopPruner())
+    stored = study.user_attrs
+    wanted = {**identity, "space": space.to_json()}
+    if "space" not in stored:  # it is new, or its making was cut short
+        _name_the_metric(study)
+    else:
+        _refuse_other_data(name, stored, identity)
+        if why := why_changed(stored["space"], wanted["space"]):
+            study = _grow(study, wanted, space, why, note)
+    _store(study, wanted)
+    return study
+
+
+def undo(studies: Path, name: str, storage: str | None) -> str:
+    """Make the generation before the current one the current one again. Nothing is deleted.
+
+    Args:
+        studies: folder `studies/` of the workspace.
+        storage: URL of the studies, or None for the folder.
+
+    Returns:
+        What was done, for people.
+
+    Raises:
+        StudyError: there is no such study, it is at its first generation, or a search is running on it.
+    """
+    url = storage_url(studies, name, storage)
+    load_study(name, url)  # where it is not there, no lock is made
+    studies.mkdir(parents=True, exist_ok=True)
+    with only_one(studies, name):
+        backend = connect(url)
+        line = [generation for generation in generations(backend, name) if not generation.undone]
+        if len(line) < 2:
+            raise StudyError(
+                f"Study `{name}` is at its first generation, so there is nothing to undo.",
+                hint=f"`automl-car studies show {name}` tells the history of a study.",
+            )
+        former, last = line[-2:]
+        undone = optuna.load_study(study_name=last.optuna_name, storage=backend)
+        undone.set_user_attr(UNDONE, utc_now())
+        restored = optuna.load_study(study_name=former.optuna_name, storage=backend)
+        restored.set_user_attr(SUPERSEDED_BY, "")
+        return (
+            f"study `{name}` is back at generation {former.number} ({_trials(counted_trials(restored))}); "
+            f"generation {last.number} ({_trials(counted_trials(undone))}) and all folds are kept"
+        )
+
+
+# ---- making ---------------------------------------------------------------------------------------------------------
+
+
+def _create(name: str, storage: BaseStorage) -> optuna.Study:
+    return optuna.create_study(
+        study_name=name,
+        storage=storage,
+        direction="minimize",
+        pruner=optuna.pruners.NopPruner(),  # the driver decides
+        load_if_exists=True,
+    )
+
+
+def _name_the_metric(study: optuna.Study) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([METRIC])
+
+
+def _store(study: optuna.Study, wanted: Mapping[str, Any]) -> None:
+    """Store what has changed, the space last: where it is, the rest is there too."""
+    for key in sorted(wanted, key=lambda key: key == "space"):
+        if study.user_attrs.get(key) != wanted[key]:
+            study.set_user_attr(key, wanted[key])
+
+
+def _refuse_other_data(name: str, stored: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    ways_out = f"`--study NAME` begins a new study; with `--warm-start {name}` it starts from the best recipes of this."
+    if stored["classes"] != identity["classes"]:
+        raise StudyError(
+            f"Study `{name}` was made from photos of {stored['classes']} classes, and these are of "
+            f"{identity['classes']}.",
+            hint=ways_out,
+        )
+    if stored["folds"] != identity["folds"]:
+        raise StudyError(f"Study `{name}` was made from other photos, labels or folds than these.", hint=ways_out)
+
+
+# ---- growing --------------------------------------------------------------------------------------------------------
+
+
+def _grow(
+    old: optuna.Study, wanted: Mapping[str, Any], space: Space, why: str, note: Callable[[str], None]
+) -> optuna.Study:
+    """The next generation of a study, with all its trials."""
+    name, storage = study_of(old.study_name), old._storage
+    optuna_name, number = next_name(storage, name)
+    new = _create(optuna_name, storage)
+    new.set_user_attr(CARRIED_FROM, old.study_name)
+    _name_the_metric(new)
+    trials = old.get_trials(deepcopy=False)
+    now, space_before = datetime.now(), old.user_attrs["space"]
+    new.add_trials(carry(trial, space_before, space, now) for trial in sorted(trials, key=lambda trial: trial.number))
+    copy_notes(old, new)
+    _store(new, wanted)
+    carried = counted_trials(old)
+    new.set_user_attr(GENERATION, {"when": utc_now(), "trials": carried, "why": why})  # from here on it counts
+    old.set_user_attr(SUPERSEDED_BY, optuna_name)
+    note(
+        f"study `{name}` grew to generation {number}: {why}; {_carried(carried)}; "
+        f"`automl-car studies undo {name}` goes back"
+    )
+    return new
+
+
+def _trials(count: int) -> str:
+    return f"{count or 'no'} trial{'' if count == 1 else 's'}"
+
+
+def _carried(count: int) -> str:
+    return f"{'all ' if count > 1 else ''}{_trials(count)} carried over" if count else "it had no trial yet"

@@ -1,0 +1,178 @@
+"""One trial of a search: its folds, one after the other, until the last one or until it is not worth going on."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from automl_car.errors import AutomlCarError, DivergedError, OutOfMemoryError, StoreError, WeightsError
+from automl_car.records import FoldResult, FoldTask, Points, Recipe
+from automl_car.search.evidence import FOLD_LOSSES
+from automl_car.search.job import Job, Outcome, View
+from automl_car.search.judge import Judge
+from automl_car.search.notes import note_trial
+from automl_car.search.space import suggest_recipe
+from automl_car.search.study import DIVERGED, INTERRUPTED, OVERRIDES, counted_trials, make_sampler
+from automl_car.store import read_result, set_aside
+
+Run = Generator[float, None, Outcome]
+
+
+def run_trial(job: Job, judge: Judge, view: View) -> Run:
+    """Ask the study for a recipe, train its folds, and tell the study how it ended.
+
+    It pauses once, after the first fold, and yields what the trial will probably be worth: which of several trials are
+    worth their other folds is best seen when all of them have one. Closing the generator there ends the trial as
+    interrupted.
+    """
+    job.study.sampler = make_sampler(job.seed, _asked_trials(job.study), job.startup_trials)
+    trial = job.study.ask()
+    # Until the trial is told, it counts as interrupted: a killed driver cannot say so afterwards.
+    trial.set_user_attr(INTERRUPTED, True)
+    recipe = suggest_recipe(trial, job.space, trial.user_attrs.get(OVERRIDES, {}))
+    view.trial_began(trial.number, recipe)
+    results: dict[int, FoldResult] = {}
+    began = time.monotonic()
+    try:
+        outcome = yield from _train_folds(job, judge, trial, recipe, results, view)
+    except (DivergedError, OutOfMemoryError) as error:
+        trial.set_user_attr(DIVERGED, True)
+        _store_time(trial, began, results)
+        outcome = Outcome(TrialState.PRUNED, reason=error.message)  # TPE learns from it; from FAIL it would not
+    except WeightsError as error:  # no recipe can mend it, so the search stops, and goes on when the weights are there
+        _tell(job.study, trial, Outcome(TrialState.FAIL, reason=error.message, interrupted=True))
+        raise
+    except AutomlCarError as error:
+        outcome = Outcome(TrialState.FAIL, reason=error.message)
+        _store_time(trial, began, results)
+        trial.set_user_attr("error", f"{error.message}\n{error.hint or ''}".strip())
+    except BaseException:
+        _tell(job.study, trial, Outcome(TrialState.FAIL, reason="the search was stopped", interrupted=True))
+        raise
+    note_trial(trial, recipe, outcome.word, outcome.reason, results)
+    _tell(job.study, trial, outcome)
+    view.trial_ended(trial.number, outcome)
+    return outcome
+
+
+def _asked_trials(study: optuna.Study) -> int:
+    """Trials before the next one: those that have ended for good, and those that wait for others."""
+    return counted_trials(study) + len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def fold_order(recipe_id: str, folds: int) -> tuple[int, ...]:
+    """The order in which a recipe's folds are trained: it begins with another fold for each recipe.
+
+    Otherwise the search would be decided by the luck of fold 0, with which every pruned trial would end. The order
+    depends on the recipe alone, so that a trial that was interrupted goes on where it was.
+    """
+    first = int(recipe_id, 16) % folds
+    return tuple((first + step) % folds for step in range(folds))
+
+
+def fold_task(job: Job, recipe: Recipe, recipe_id: str, fold: int, to_beat: Points = ()) -> FoldTask:
+    """What an executor is given."""
+    return FoldTask(
+        recipe,
+        recipe_id,
+        fold,
+        job.directory,
+        job.cache,
+        job.plugins,
+        deadline=job.deadline,
+        workers=job.workers,
+        step=job.step,
+        to_beat=to_beat,
+    )
+
+
+def stored(task: FoldTask, view: View) -> FoldResult | None:
+    """The finished fold, or None; a damaged one is set aside."""
+    try:
+        return read_result(task.fold_directory)
+    except StoreError as error:
+        aside = set_aside(task.fold_directory)
+        view.note(f"{error.message} The fold is trained again; what is left of it went to `{aside.name}`.")
+        return None
+
+
+# ---- the folds ------------------------------------------------------------------------------------------------------
+
+
+def _train_folds(
+    job: Job, judge: Judge, trial: optuna.Trial, recipe: Recipe, results: dict[int, FoldResult], view: View
+) -> Run:
+    """Train one fold after the other into `results`, until the last one or until the trial is pruned."""
+    recipe_id = recipe.id(job.folds)
+    for name, value in _attributes(recipe, recipe_id).items():
+        trial.set_user_attr(name, value)
+    # A recipe that was settled beforehand is there for its different mistakes, not for its rank: a fine-tuned network
+    # that is worse than every head alone can still help their pool.
+    settled = bool(trial.user_attrs.get(OVERRIDES))
+    for fold in fold_order(recipe_id, job.folds.count):
+        to_beat = judge.to_beat(recipe, fold) if not results and not settled else ()
+        result = _fold(job, fold_task(job, recipe, recipe_id, fold, to_beat), trial.number, view)
+        if result.status == "stopped":
+            return Outcome(TrialState.FAIL, reason=f"fold {fold} was not trained: {result.reason}", interrupted=True)
+        if result.status == "beaten":
+            # Without a value TPE would take the trial for worse than one that diverged.
+            trial.report(judge.expected({fold: result.log_loss}), step=0)
+            trial.set_user_attr("seconds", round(result.seconds, 1))
+            return Outcome(TrialState.PRUNED, reason=f"fold {fold}: {result.reason}")
+        results[fold] = result
+        losses = {done: finished.log_loss for done, finished in results.items()}
+        _store_folds(trial, losses, results.values())
+        trial.report(judge.expected(losses), step=len(results) - 1)
+        if len(results) == 1:
+            yield judge.expected(losses)
+        if not settled and (reason := judge.why_prune(trial.number, recipe_id, losses)):
+            return Outcome(TrialState.PRUNED, reason=reason)
+    return Outcome(TrialState.COMPLETE, log_loss=statistics.fmean(losses.values()))
+
+
+def _fold(job: Job, task: FoldTask, number: int, view: View) -> FoldResult:
+    """The fold's result from the store, or from the executor."""
+    finished = stored(task, view)
+    if finished is None:
+        view.fold_began(number, task.fold)
+    result = finished or job.executor.submit(task).result()
+    view.fold_ended(number, result, stored=finished is not None)
+    return result
+
+
+def _store_folds(trial: optuna.Trial, losses: Mapping[int, float], results: Iterable[FoldResult]) -> None:
+    finished = list(results)
+    trial.set_user_attr(FOLD_LOSSES, {str(fold): loss for fold, loss in losses.items()})
+    trial.set_user_attr("fold_epochs", {str(result.fold): len(result.curve) for result in finished})
+    trial.set_user_attr("seconds", round(sum(result.seconds for result in finished), 1))
+
+
+def _store_time(trial: optuna.Trial, began: float, results: Mapping[int, FoldResult]) -> None:
+    """What a trial took that ended within its first fold: it is no bargain because it failed."""
+    if not results:
+        trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
+
+
+def _attributes(recipe: Recipe, recipe_id: str) -> Mapping[str, Any]:
+    """What the dashboard shows of a trial besides its parameters."""
+    return {
+        "recipe_id": recipe_id,
+        "recipe": recipe.to_json(),
+        "tuning": recipe.tuning,
+        "backbone": recipe.backbone,
+        "augmentation": recipe.augmentation,
+        "image_size": recipe.image_size,
+        "learning_rate": recipe.learning_rate,
+    }
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
+    if outcome.reason:
+        trial.set_user_attr("reason", outcome.reason)
+    trial.set_user_attr(INTERRUPTED, outcome.interrupted)
+    study.tell(trial, values=outcome.log_loss, state=outcome.state)
