@@ -122,7 +122,7 @@ def describe(results: list[FoldResult]) -> str:
 
 
 def write_table(path: Path, work: Path, finished: dict[Recipe, list[FoldResult]], prepared: Prepared) -> None:
-    """Write what `replay.py` reads; recipes that diverged have an infinite log loss and no probabilities, heads no curve."""
+    """Write what `replay.py` reads: an infinite log loss for folds that diverged, and no curve for heads."""
     recipes = list(finished)
     classes, rows = prepared.dataset.num_classes, len(prepared.dataset.labels)
     losses = np.full((len(recipes), FOLDS), math.inf, np.float32)
