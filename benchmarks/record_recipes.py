@@ -105,10 +105,15 @@ def draw_recipes(options: argparse.Namespace, catalog: Catalog, prepared: Prepar
 def train(recipe: Recipe, fold: int, work: Path, catalog: Catalog, prepared: Prepared) -> FoldResult | None:
     """The finished fold, trained now or before; None when it diverged."""
     task = FoldTask(recipe, recipe.id(prepared.folds), fold, work / "study", work / "cache", step="plain")
+    diverged = task.fold_directory / "diverged"
+    if diverged.exists():
+        return None
     try:
         return read_result(task.fold_directory) or train_fold(task, catalog, prepared, lambda message: None)
     except DivergedError as error:
         print(error.message, flush=True)
+        diverged.parent.mkdir(parents=True, exist_ok=True)
+        diverged.write_text(error.message)
         return None
 
 

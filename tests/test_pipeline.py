@@ -32,7 +32,7 @@ from automl_car.errors import AutomlCarError, DataError, StudyError, WeightsErro
 from automl_car.pipeline.choices import pick_backbones, pick_deadline, pick_tunings
 from automl_car.records import FoldResult, Machine, Recipe
 from automl_car.search.job import Outcome as TrialOutcome
-from automl_car.search.study import load_study, storage_url
+from automl_car.search.study import complete_trials, load_study, storage_url
 from automl_car.store import read_logits, read_result
 from automl_car.workspace import Workspace
 
@@ -173,7 +173,7 @@ def test_the_ensemble_is_written_down(undisturbed: Searched) -> None:
 def test_the_value_of_a_trial_is_the_mean_log_loss_of_its_folds(undisturbed: Searched) -> None:
     workspace = undisturbed.workspace
     labels = np.array(load_dataset(workspace.checkpoints("main") / "dataset.json").labels)
-    for trial in load_study("main", storage_url(workspace.studies, "main", None)).trials:
+    for trial in complete_trials(load_study("main", storage_url(workspace.studies, "main", None))):
         losses = []
         for fold in range(2):
             folder = workspace.checkpoints("main") / trial.user_attrs["recipe_id"] / f"fold-{fold}"

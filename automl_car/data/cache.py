@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from automl_car.data.budget import Part, promise_bytes
@@ -77,7 +78,10 @@ def build_cache(
     except StoreError:  # missing or damaged: build it
         shutil.rmtree(target, ignore_errors=True)
     with _explained(directory, int(limits.sum())), complete_folder(target) as temporary, _without_exif_warnings():
-        results = in_order(_Decoder(root, paths, short_side, limits), range(len(paths)), workers)
+        # Paths are made in this thread: Python 3.11 enters their parts in a table of its own, and where that grows in
+        # another thread, the memory is never given back.
+        photos = (_Photo(root / path, int(limit)) for path, limit in zip(paths, limits, strict=True))
+        results = in_order(partial(_decode, short_side), photos, workers)
         _write(temporary, paths, results, int(limits.sum()), progress or (lambda done, total: None))
     return _open(target)
 
@@ -139,24 +143,24 @@ class _Decoded:
     fact: FileFact
 
 
-@dataclass(frozen=True, eq=False)
-class _Decoder:
-    """Decodes the photo of a row, and encodes what has to be kept as JPEG; Pillow does both without holding the GIL."""
+@dataclass(frozen=True)
+class _Photo:
+    """A file, and how many bytes its picture may take."""
 
-    root: Path
-    paths: Sequence[str]
-    short_side: int
-    limits: IntArray
+    path: Path
+    limit: int
 
-    def __call__(self, row: int) -> _Decoded | DataError:
-        try:
-            data = read_bytes(self.root / self.paths[row])
-            image = decode_image(data, short_side=self.short_side)
-            picture = store_within(image.pixels, int(self.limits[row]))
-        except DataError as error:
-            return error
-        sha1 = hashlib.sha1(data, usedforsecurity=False).digest()
-        return _Decoded(picture, FileFact(sha1, difference_hash(image.pixels), image.size, image.mode))
+
+def _decode(short_side: int, photo: _Photo) -> _Decoded | DataError:
+    """Decodes a photo, and encodes it if it has to be kept as JPEG; Pillow does both without holding the GIL."""
+    try:
+        data = read_bytes(photo.path)
+        image = decode_image(data, short_side=short_side)
+        picture = store_within(image.pixels, photo.limit)
+    except DataError as error:
+        return error
+    sha1 = hashlib.sha1(data, usedforsecurity=False).digest()
+    return _Decoded(picture, FileFact(sha1, difference_hash(image.pixels), image.size, image.mode))
 
 
 # ---- the folder -----------------------------------------------------------------------------------------------------

@@ -47,14 +47,15 @@ def picture_sizes(root: Path, paths: Sequence[str], *, short_side: int, kept: Pa
 def _scan(root: Path, paths: Sequence[str], short_side: int, workers: int) -> IntArray:
     sizes = np.zeros(len(paths), dtype=np.int64)
     starts = range(0, len(paths), _CHUNK)
-    chunks = (paths[start : start + _CHUNK] for start in starts)
-    for start, found in zip(starts, in_order(partial(_chunk, root, short_side), chunks, workers), strict=True):
+    # Paths are made in this thread, for the sake of memory: see `build_cache`.
+    chunks = ([root / path for path in paths[start : start + _CHUNK]] for start in starts)
+    for start, found in zip(starts, in_order(partial(_chunk, short_side), chunks, workers), strict=True):
         sizes[start : start + len(found)] = found
     return sizes
 
 
-def _chunk(root: Path, short_side: int, paths: Sequence[str]) -> list[int]:
-    return [_picture_size(root / path, short_side) for path in paths]
+def _chunk(short_side: int, paths: Sequence[Path]) -> list[int]:
+    return [_picture_size(path, short_side) for path in paths]
 
 
 def _picture_size(path: Path, short_side: int) -> int:

@@ -22,6 +22,7 @@ from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_p
 from automl_car.ensemble.pool import SMALLEST_PROBABILITY
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
+from automl_car.memory import give_back_memory
 from automl_car.records import Candidate, Ensemble, IntArray, Member
 from automl_car.temperature import fit_temperature
 
@@ -44,6 +45,7 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
         DataError: nothing to build from, shapes that differ, labels outside the classes, or logits that are not finite.
     """
     _check(candidates, labels, folds, top_k)
+    give_back_memory()  # reading the candidates took much
     calibrated = _calibrate_each(candidates, labels)
     folds = splits(folds)
     plan, honest, best_single = _choose_plan(candidates, calibrated, labels, folds, top_k)

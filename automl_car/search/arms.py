@@ -79,8 +79,18 @@ def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
         losses = [play.log_loss for play in own if math.isfinite(play.log_loss)]
         width = max(_kernel_width(losses), _SMALLEST_WIDTH * target, 1e-9)
         gain = sum(expected_improvement(target - loss, width) for loss in losses) / len(own)
-        gains[arm] = gain / max(statistics.fmean(play.seconds for play in own), 1e-3)
+        gains[arm] = gain / _cost(statistics.fmean(play.seconds for play in own))
     return gains
+
+
+def _cost(seconds: float) -> float:
+    """The nearest power of two, and at least a second: what is measured varies from run to run, the choice should not.
+
+    Example:
+        >>> _cost(0.2), _cost(90.0), _cost(95.0)
+        (1.0, 64.0, 128.0)
+    """
+    return float(2 ** round(math.log2(max(seconds, 1.0))))
 
 
 def expected_improvement(lead: float, width: float) -> float:

@@ -6,9 +6,10 @@ The driver never trains. It asks Optuna, hands fold tasks to an executor, and re
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import optuna
 from optuna.trial import TrialState
 
 from automl_car.errors import StudyError
@@ -45,14 +46,13 @@ def run_search(
     """
     if queued := close_interrupted(job.study):
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
-    for params in first:
-        job.study.enqueue_trial(params, skip_if_exists=True)
     _mend_complete_trials(job, view)
     judge = Judge(job.study, job.rule, FoldStore(job.directory, job.labels))
     ends, began = _Ends(after_complete), time.time()
     paused: list[tuple[float, Run]] = []
     try:
         while counted_trials(job.study) + len(paused) < trials and not _time_is_up(job):
+            _enqueue_next(job.study, first)
             if end := before_trial():
                 view.note(end)
                 break
@@ -68,6 +68,17 @@ def run_search(
     finally:
         for _, run in paused:
             run.close()  # those are interrupted, and go on when the search does
+
+
+def _enqueue_next(study: optuna.Study, first: Sequence[dict[str, Any]]) -> None:
+    """Enqueue the next of the first trials, unless something waits already.
+
+    One at a time: what an interrupted run has to go on with would have to wait behind all of them.
+    """
+    for params in first:
+        if study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            return
+        study.enqueue_trial(params, skip_if_exists=True)
 
 
 def _gathers(job: Job, paused: int, began: float) -> bool:

@@ -70,8 +70,15 @@ def test_of_arms_of_equal_cost_the_one_of_lower_log_losses_wins() -> None:
 
 
 def test_of_arms_of_equal_gain_the_cheap_one_wins() -> None:
-    plays = [*_plays(HEAD_A, 0.5, 0.52, 0.51, seconds=9.0), *_plays(FULL_A, 0.5, 0.52, 0.51, seconds=10.0)]
+    plays = [*_plays(HEAD_A, 0.5, 0.52, 0.51, seconds=9.0), *_plays(FULL_A, 0.5, 0.52, 0.51, seconds=20.0)]
     assert _next(*plays, arms=(FULL_A, HEAD_A)) == HEAD_A
+
+
+@pytest.mark.parametrize("seconds", [(0.01, 0.4), (9.0, 10.0)])
+def test_times_that_vary_from_run_to_run_do_not_change_the_choice(seconds: tuple[float, float]) -> None:
+    for head, full in (seconds, seconds[::-1]):
+        plays = [*_plays(HEAD_A, 0.5, 0.52, 0.51, seconds=head), *_plays(FULL_A, 0.5, 0.52, 0.5, seconds=full)]
+        assert _next(*plays, arms=(FULL_A, HEAD_A)) == FULL_A
 
 
 def test_a_dear_arm_wins_where_it_gains_more_for_each_second() -> None:
