@@ -163,8 +163,8 @@ class PruningConfig(_Section):
 
     enabled: bool = Field(True, description="false: every trial trains all its folds")
     compare_with: Count = Field(5, description="the k-th best complete trial is what a trial must keep up with")
-    z: float = Field(1.5, gt=0, description="standard errors that a trial may be worse by")
-    startup_trials: Count = Field(20, description="trials that get one fold each before the best of them go on")
+    z: float = Field(1.0, gt=0, description="standard errors that a trial may be worse by")
+    startup_trials: Count = Field(25, description="trials that get one fold each before the best of them go on")
 
 
 class EnsembleConfig(_Section):

@@ -24,14 +24,13 @@ from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.data.sample import write_sample
 from automl_car.errors import DivergedError
-from automl_car.losses import log_softmax
+from automl_car.losses import row_losses
 from automl_car.records import FoldResult, FoldTask, Recipe, Tuning
 from automl_car.search.space import make_space, suggest_recipe
 from automl_car.store import read_logits, read_result
 from automl_car.training import device as devices
 from automl_car.training.fold import train_fold
 
-SIXTEENTHS = 16  # log-probabilities are kept in sixteenths of a nat, in one byte each
 FOLDS = 5
 
 
@@ -129,30 +128,27 @@ def describe(results: list[FoldResult]) -> str:
 def write_table(path: Path, work: Path, finished: dict[Recipe, list[FoldResult]], prepared: Prepared) -> None:
     """Write what `replay.py` reads: an infinite log loss for folds that diverged, and no curve for heads."""
     recipes = list(finished)
-    classes, rows = prepared.dataset.num_classes, len(prepared.dataset.labels)
-    losses = np.full((len(recipes), FOLDS), math.inf, np.float32)
+    labels = np.array(prepared.dataset.labels, np.int64)
+    losses = np.full((len(recipes), len(labels)), math.inf, np.float32)
     seconds = np.zeros((len(recipes), FOLDS), np.float32)
     epochs = max([recipe.epochs for recipe in recipes if recipe.tuning == "full"], default=1)
     curves = np.full((len(recipes), FOLDS, epochs), math.nan, np.float32)
-    shares = np.full((len(recipes), rows, classes), 255, np.uint8)
     for number, recipe in enumerate(recipes):
         for result in finished[recipe]:
-            losses[number, result.fold], seconds[number, result.fold] = result.log_loss, result.seconds
+            seconds[number, result.fold] = result.seconds
             curve = [epoch.calibrated for epoch in result.curve if epoch.calibrated is not None]
             curves[number, result.fold, : len(curve)] = curve
             logits = read_logits(work / "study" / result.recipe_id / f"fold-{result.fold}")
-            logs = log_softmax(logits.oof, temperature=result.temperature)
-            shares[number, logits.rows] = np.minimum(np.round(-SIXTEENTHS * logs), 255)
+            own = row_losses(logits.oof, labels[logits.rows], temperature=result.temperature)
+            losses[number, logits.rows] = own
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         path,
         recipes=np.array([json.dumps(recipe.to_json(), sort_keys=True) for recipe in recipes]),
-        labels=np.array(prepared.dataset.labels, np.int16),
         folds=prepared.folds.assignment.astype(np.int8),
-        log_loss=losses,
-        curve=curves,
+        losses=losses,
+        curves=curves,
         seconds=seconds,
-        negative_log_probability=shares,
     )
 
 

@@ -26,7 +26,6 @@ class Table:
     name: str
     recipes: tuple[Recipe, ...]
     folds: np.ndarray
-    labels: np.ndarray
     losses: FloatArray
     curves: FloatArray
     seconds: FloatArray
@@ -59,10 +58,5 @@ class Table:
 def read_table(path: Path) -> Table:
     """A table that `record_recipes.py` wrote."""
     with np.load(path) as arrays:
-        logs = arrays["negative_log_probability"].astype(np.float32) / -16
-        labels = arrays["labels"].astype(np.int64)
-        losses = -logs[:, np.arange(len(labels)), labels]
-        folds = arrays["folds"]
-        losses[:, :] = np.where(np.isfinite(arrays["log_loss"])[:, folds], losses, np.inf)
         recipes = tuple(Recipe.from_json(json.loads(str(text))) for text in arrays["recipes"])
-        return Table(path.stem, recipes, folds, labels, losses, arrays["curve"], arrays["seconds"])
+        return Table(path.stem, recipes, *(arrays[name] for name in ("folds", "losses", "curves", "seconds")))

@@ -168,7 +168,7 @@ def _trial_cells(trial: ShownTrial) -> tuple[str | Text, ...]:
         trial.augmentation,
         f"{trial.learning_rate:.2g}",
         _number(trial.seconds, 0),
-        " ".join(f"{loss:.3f}" for loss in trial.fold_log_loss),
+        " ".join("  ·  " if loss is None else f"{loss:.3f}" for loss in trial.fold_log_loss),
     )
 
 

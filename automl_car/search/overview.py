@@ -31,7 +31,7 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class ShownTrial:
-    """One trial as people want to see it; `fold_log_loss` in the order of the folds."""
+    """One trial as people want to see it; `fold_log_loss` in the order of the folds, None where one was not trained."""
 
     number: int
     state: str
@@ -42,7 +42,7 @@ class ShownTrial:
     augmentation: str
     learning_rate: float
     seconds: float | None
-    fold_log_loss: tuple[float, ...]
+    fold_log_loss: tuple[float | None, ...]
     reason: str
 
 
@@ -186,9 +186,14 @@ def _shown(trial: FrozenTrial) -> ShownTrial:
         augmentation=attributes.get("augmentation", ""),
         learning_rate=attributes.get("learning_rate", 0.0),
         seconds=attributes.get("seconds"),
-        fold_log_loss=tuple(loss for _, loss in sorted(fold_losses(trial).items())),
+        fold_log_loss=_by_fold(fold_losses(trial)),
         reason=attributes.get("reason", ""),
     )
+
+
+def _by_fold(losses: dict[int, float]) -> tuple[float | None, ...]:
+    """Up to the last fold that was trained: trials begin with different ones."""
+    return tuple(losses.get(fold) for fold in range(max(losses, default=-1) + 1))
 
 
 def _word(trial: FrozenTrial) -> str:

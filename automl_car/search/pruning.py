@@ -66,8 +66,8 @@ class PruningRule:
 
     folds: int
     k: int = 5
-    z: float = 1.5
-    startup_trials: int = 20
+    z: float = 1.0
+    startup_trials: int = 25
 
     def explain(self, trial: TrialLosses, complete: Sequence[TrialLosses]) -> str | None:
         """Why the trial is pruned, or None when it goes on.

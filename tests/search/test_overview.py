@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from automl_car.errors import DivergedError, ExecutorError, StudyError
 from automl_car.records import FoldTask
+from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.overview import latest_study, list_studies, show_study
 
 Desk = Any  # see conftest.py
@@ -114,3 +116,12 @@ def test_without_a_study_there_is_no_latest_one(tmp_path: Path) -> None:
 def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="`mian`"):
         show_study(tmp_path, "mian", None)
+
+
+def test_a_fold_that_was_not_trained_leaves_a_gap(desk: Desk) -> None:
+    desk.first = ()
+    desk.go(1)
+    study = desk.study()
+    study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs={FOLD_LOSSES: {"1": 0.5}}))
+    shown = show_study(desk.folder / "studies", "main", None)
+    assert shown.trials[-1].fold_log_loss == (None, 0.5)
