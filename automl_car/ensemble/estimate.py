@@ -24,6 +24,7 @@ SINGLE = Plan("geometric", "uniform", members=1)
 POOLS = tuple(Plan(pool, weighting) for pool in ("arithmetic", "geometric") for weighting in ("fitted", "uniform"))
 
 _SPLITS_OF_ONE_FOLD = 5
+_CHUNK = 1024  # rows that are copied and predicted at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def cross_fit(
         held = np.flatnonzero(folds == fold)
         for plan, fitted in _fit_plans(candidates, calibrated, labels, np.flatnonzero(folds != fold), top_k).items():
             pools[plan][fold] = fitted
-            losses[plan][held] = -np.log(true_class(_predict_rows(fitted, candidates, held), labels[held]))
+            losses[plan][held] = _losses(fitted, candidates, labels, held)
     return {plan: CrossFit(losses[plan], pools[plan]) for plan in losses}
 
 
@@ -105,6 +106,16 @@ def choose_and_temper(
     chosen = choose_members(calibrated.probabilities[:, rows], top_k)
     logits = (candidates[index].oof_logits[rows] for index in chosen)
     return temper(chosen, logits, labels[rows], starts=calibrated.temperatures[list(chosen)].tolist())
+
+
+def _losses(fitted: FittedPool, candidates: Sequence[Candidate], labels: IntArray, rows: IntArray) -> FloatArray:
+    """The loss of each of these rows under a pool."""
+    losses = np.empty(len(rows))
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        probabilities = _predict_rows(fitted, candidates, part)
+        losses[start : start + _CHUNK] = -np.log(true_class(probabilities, labels[part]))
+    return losses
 
 
 def _predict_rows(fitted: FittedPool, candidates: Sequence[Candidate], rows: IntArray) -> FloatArray:

@@ -52,6 +52,7 @@ class LocalExecutor:
         self._watch = watch
         self._log = log
         self._lock = threading.Lock()
+        self._reaping = threading.Lock()
         self._closed = False
         self._machine: Machine | None = None
         self._start_child()
@@ -77,7 +78,7 @@ class LocalExecutor:
         """End the child, whatever it is doing."""
         self._closed = True
         self._child.kill()
-        self._child.join()
+        self._join()
 
     def _start_child(self) -> None:
         from automl_car.search.worker import serve
@@ -126,11 +127,16 @@ class LocalExecutor:
 
     def _bury(self) -> ExecutorError:
         """Start a new child in place of the dead one; the error says how that one died."""
-        self._child.join()
+        self._join()
         cause = describe_exit(self._child.exitcode)
         if not self._closed:
             self._start_child()
         return ExecutorError(cause, hint=f"its last words are in `{self._log}`.")
+
+    def _join(self) -> None:
+        """Wait until the child has ended. Of two threads that do so at once, one would not learn its exit code."""
+        with self._reaping:
+            self._child.join()
 
 
 def describe_exit(code: int | None) -> str:

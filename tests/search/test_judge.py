@@ -20,7 +20,7 @@ from automl_car.store import FoldLogits, write_fold
 FOLDS, PHOTOS = 3, 20
 HARD = np.array([0.0, 0.4, 0.2])  # fold 1 is hard
 FULL, HEAD = Recipe("toy", tuning="full"), Recipe("toy", tuning="head")
-RULE = PruningRule(folds=FOLDS, k=3)
+RULE = PruningRule(folds=FOLDS, k=3, z=2.0)
 
 
 @dataclass
@@ -173,7 +173,7 @@ def test_heads_have_nothing_to_beat(bench: Bench) -> None:
 
 
 def test_before_k_trials_are_complete_there_is_nothing_to_beat(bench: Bench) -> None:
-    assert _fine_tuned(bench).judge(PruningRule(folds=FOLDS, k=4)).to_beat(FULL, 0) == ()
+    assert _fine_tuned(bench).judge(PruningRule(folds=FOLDS, k=4, z=2.0)).to_beat(FULL, 0) == ()
 
 
 def test_the_curves_of_heads_say_nothing_of_fine_tunings(three: Bench) -> None:
