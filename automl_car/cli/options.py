@@ -1,0 +1,31 @@
+"""Options that several commands share: one name, one meaning, one help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option("--workspace", metavar="DIR", help="Folder with automl-car.yaml, data/, studies/ and checkpoints/."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings file. Default: automl-car.yaml of the workspace, if there."
+    ),
+]
+PluginOption = Annotated[
+    list[Path] | None, typer.Option("--plugin", metavar="FILE", help="One-file plugin to load; may be repeated.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+StudyOption = Annotated[
+    str | None, typer.Option("--study", metavar="NAME", help="Name of the study. Default: the latest one.")
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="SQLAlchemy URL of the studies. Default: studies/<study>.db."),
+]
+HERE = Path()
