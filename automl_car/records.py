@@ -344,12 +344,18 @@ class Candidate:
         backbone: for reports.
         oof_logits: float (N, C): each training row scored by the fold model that did not see it.
         test_logits: float (T, C): mean over the fold models; (0, C) without a test set.
+        recipe_id: of its folder in the fold store; empty for predictions that came from elsewhere.
+        folds: the finished folds that the logits are from.
+        views: of each photo that the logits are the mean of; 0: as many as the recipe asks for.
     """
 
     name: str
     backbone: str
     oof_logits: NDArray[np.floating[Any]]
     test_logits: NDArray[np.floating[Any]]
+    recipe_id: str = ""
+    folds: tuple[int, ...] = ()
+    views: int = 0
 
 
 @dataclass(frozen=True)
@@ -362,6 +368,7 @@ class Member:
         weight: share in the pool; the weights of all members sum to 1.
         log_loss: its own, after that temperature, out of fold.
         gain: how much the pool's `log_loss` would rise without it, all else fitted again.
+        recipe_id, folds, views: of the candidate: which fold models predict for it, and from how many views.
     """
 
     name: str
@@ -370,6 +377,9 @@ class Member:
     weight: float
     log_loss: float
     gain: float
+    recipe_id: str = ""
+    folds: tuple[int, ...] = ()
+    views: int = 0
 
 
 @dataclass(frozen=True, eq=False)

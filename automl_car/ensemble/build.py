@@ -136,6 +136,9 @@ def _members(
             weight=weight,
             log_loss=float(own_losses[index]),
             gain=_log_loss_without(index, candidates, plan, tempered) - log_loss,
+            recipe_id=candidates[index].recipe_id,
+            folds=candidates[index].folds,
+            views=candidates[index].views,
         )
         for index, temperature, weight in zip(fitted.members, fitted.temperatures, fitted.weights, strict=True)
     ]

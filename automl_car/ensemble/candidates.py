@@ -42,7 +42,14 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
         if len(test):
             test += stored.test / len(folds)
     oof = oof if answered.all() else oof[answered]
-    return Candidate(name, backbone, _on_disk(oof, directory), _on_disk(test, directory))
+    return Candidate(
+        name,
+        backbone,
+        _on_disk(oof, directory),
+        _on_disk(test, directory),
+        recipe_id=directory.name,
+        folds=tuple(sorted(folds)),
+    )
 
 
 def _on_disk(logits: NDArray[np.float32], directory: Path) -> NDArray[np.float32]:

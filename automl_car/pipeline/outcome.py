@@ -75,6 +75,9 @@ def to_json(built: Ensemble) -> dict[str, Any]:
                 "weight": member.weight,
                 "log_loss": member.log_loss,
                 "gain": member.gain,
+                "recipe_id": member.recipe_id,
+                "folds": list(member.folds),
+                "views": member.views,
             }
             for member in built.members
         ],

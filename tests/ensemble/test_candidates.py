@@ -88,3 +88,8 @@ def test_a_missing_fold_is_an_error(trial: Path) -> None:
 
 def test_the_rows_of_all_folds_are_all_rows() -> None:
     assert rows_of(FOLDS, range(3)).tolist() == list(range(7))
+
+
+def test_a_candidate_knows_which_folds_it_is_from(trial: Path) -> None:
+    candidate = read_candidate("trial 0", "toy", trial, [2, 0], _dataset())
+    assert (candidate.recipe_id, candidate.folds) == (trial.name, (0, 2))
