@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -86,11 +87,13 @@ class Folds:
         assignment: int64 (N,): the fold that each training row is validated in.
         count: K.
         fingerprint: hash of photos, labels and assignment; trials of one study share it.
+        groups: int64 (N,): copies of one photo share a number; None where each photo is its own.
     """
 
     assignment: IntArray
     count: int
     fingerprint: str
+    groups: IntArray | None = None
 
     def validation_rows(self, fold: int) -> IntArray:
         """Rows of `fold`, ascending."""
@@ -382,6 +385,50 @@ class Member:
     views: int = 0
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a pool's out-of-fold losses say of photos that nobody has seen yet.
+
+    Attributes:
+        log_loss: the nested log loss plus `choice`.
+        interval: in which the log loss of all such photos lies in 95 of 100 cases, as far as resampling tells.
+        choice: what the pool looks too good by because it was chosen among others on the same photos.
+        averaging: how much lower the log loss of test photos should be, because the mean of all fold models predicts
+            them, while every training photo was scored by a single one; 0 where that is unknown.
+        test_rows: photos of the test set; 0 without one.
+        test_range: in which a log loss on that many new photos lies in 95 of 100 cases; NaN without a test set.
+    """
+
+    log_loss: float
+    interval: tuple[float, float]
+    choice: float = 0.0
+    averaging: float = 0.0
+    test_rows: int = 0
+    test_range: tuple[float, float] = (math.nan, math.nan)
+
+    def with_averaging(self, gain: float) -> Estimate:
+        """The same with what is known of averaging; it lowers what test photos are expected to lose, never raises it.
+
+        Args:
+            gain: at least 0.
+        """
+        low, high = self.test_range
+        return dataclasses.replace(self, averaging=gain, test_range=(low - gain, high - gain))
+
+    @property
+    def test_log_loss(self) -> float:
+        """What to expect of the test set."""
+        return self.log_loss - self.averaging
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """What another choice than the ensemble would have come to, out of fold and cross-fitted like it."""
+
+    name: str
+    log_loss: float
+
+
 @dataclass(frozen=True, eq=False)
 class Ensemble:
     """The weighted, calibrated combination of members.
@@ -399,6 +446,10 @@ class Ensemble:
             their log loss is `nested_log_loss`.
         test_probabilities: float64 (T, C), rows sum to 1; by the pool that was fitted on all rows.
         rows: training rows that the numbers above are measured on.
+        estimate: of the log loss of new photos.
+        calibration: of the pool: "none", "temperature", or "full" (with a uniform share); what did not make it better
+            out of fold is left out, and then `temperature` is 1 or `uniform` the smallest share.
+        alternatives: what other choices would have come to, where that was asked for.
     """
 
     members: tuple[Member, ...]
@@ -412,3 +463,6 @@ class Ensemble:
     oof_probabilities: FloatArray
     test_probabilities: FloatArray
     rows: int
+    estimate: Estimate
+    calibration: str = "full"
+    alternatives: tuple[Alternative, ...] = ()

@@ -9,7 +9,7 @@ import pytest
 from automl_car.catalog.manager import load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.pipeline import Outcome
-from automl_car.records import Ensemble, Member
+from automl_car.records import Alternative, Ensemble, Estimate, Member
 from automl_car.report import tables
 from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
 
@@ -30,6 +30,8 @@ BUILT = Ensemble(
     oof_probabilities=np.full((4, 2), 0.5),
     test_probabilities=np.full((3, 2), 0.5),
     rows=4,
+    estimate=Estimate(0.57, (0.5491, 0.5891), 0.0022, 0.03, test_rows=3, test_range=(0.4, 0.68)),
+    alternatives=(Alternative("best trial alone", 0.6), Alternative("plain mean", 0.61)),
 )
 
 
@@ -144,7 +146,9 @@ def test_an_outcome_tells_its_members_and_where_the_submission_is(capsys: pytest
     out = capsys.readouterr().out
     assert "study: main, 9 trials (5 complete, 3 pruned, 1 failed)" in out
     assert "best single trial: 3, log loss 0.6100" in out
-    assert "ensemble: log loss 0.5678 ± 0.0196 out of fold (4 photos; best member alone 0.6000); geometric pool" in out
+    assert "log loss 0.5678 out of fold, 95 % interval 0.5491 … 0.5891 (4 photos; best member alone 0.6000)" in out
+    assert "expected on 3 test photos: 0.5400, in 95 of 100 cases within 0.4000 … 0.6800" in out
+    assert out.index("plain mean") < out.index("best trial alone") < out.index("this ensemble")
     assert f"submission: {path}\n" in out
 
 

@@ -124,6 +124,14 @@ def search(
 def ensemble(
     top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
     output: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")] = Path("submission.csv"),
+    oof: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the out-of-fold predictions, too, and their labels.csv beside them."),
+    ] = None,
+    freeze: Annotated[
+        bool | None,
+        typer.Option("--freeze/--no-freeze", help="Keep it as the study's submission, whatever a search finds later."),
+    ] = None,
     study: StudyOption = None,
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
@@ -139,5 +147,7 @@ def ensemble(
 
     place = open_workspace(workspace)
     name = study or settings.search.study or latest_study_name(place, settings.search.storage)
-    outcome = pipeline.ensemble(place, settings, study=name, output=output, top_k=settings.ensemble.top_k)
+    outcome = pipeline.ensemble(
+        place, settings, study=name, output=output, oof=oof, top_k=settings.ensemble.top_k, freeze=freeze
+    )
     print_outcome(outcome, as_json=as_json)

@@ -94,7 +94,7 @@ def write_folds(path: Path, dataset: Dataset, assignment: IntArray, groups: IntA
     writer.writerows(zip(dataset.train_paths, labels, assignment, groups, sizes, strict=True))
     text.flush()
     write_atomically(path, data.getvalue())
-    return _folds(dataset, assignment, sizes)
+    return _folds(dataset, assignment, groups, sizes)
 
 
 def read_folds(path: Path, dataset: Dataset, *, check_files: bool = True) -> Folds:
@@ -112,7 +112,7 @@ def read_folds(path: Path, dataset: Dataset, *, check_files: bool = True) -> Fol
     if columns is None:
         changes = _describe_changes(path, dataset)
     elif check_files:
-        changes = _describe_changed_sizes(dataset, columns[1])
+        changes = _describe_changed_sizes(dataset, columns[2])
     else:
         changes = ""
     if columns is None or changes:
@@ -136,8 +136,8 @@ def _check_count(labels: IntArray, groups: IntArray, count: int) -> None:
         )
 
 
-def _folds(dataset: Dataset, assignment: IntArray, sizes: IntArray) -> Folds:
-    return Folds(assignment, int(assignment.max()) + 1, _fingerprint(dataset, assignment, sizes))
+def _folds(dataset: Dataset, assignment: IntArray, groups: IntArray, sizes: IntArray) -> Folds:
+    return Folds(assignment, int(assignment.max()) + 1, _fingerprint(dataset, assignment, sizes), groups)
 
 
 def _fingerprint(dataset: Dataset, assignment: IntArray, sizes: IntArray) -> str:
@@ -172,14 +172,14 @@ def _file_sizes(dataset: Dataset) -> IntArray:
         raise DataError(f"The training photo `{error.filename}` cannot be read: {error.strerror}.") from error
 
 
-def _columns_if_same(path: Path, dataset: Dataset) -> tuple[IntArray, IntArray] | None:
-    """Folds and sizes in the file, int64 (N,) each; None if its photos and labels are not those of the data set."""
-    columns = np.empty((2, len(dataset.train_paths)), dtype=np.int64)
+def _columns_if_same(path: Path, dataset: Dataset) -> tuple[IntArray, IntArray, IntArray] | None:
+    """Folds, groups and sizes in the file, int64 (N,) each; None if its photos and labels are not the data set's."""
+    columns = np.empty((3, len(dataset.train_paths)), dtype=np.int64)
     for number, (row, photo) in enumerate(zip_longest(_read_rows(path), _photos(dataset))):
         if row is None or photo != (_nfc(row[0]), _nfc(row[1])):
             return None
-        columns[:, number] = int(row[2]), int(row[4])
-    return columns[0], columns[1]
+        columns[:, number] = int(row[2]), int(row[3]), int(row[4])
+    return columns[0], columns[1], columns[2]
 
 
 def _read_rows(path: Path) -> Iterator[list[str]]:

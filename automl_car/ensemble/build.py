@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.ensemble.alternatives import compare_alternatives
+from automl_car.ensemble.bootstrap import bootstrap
 from automl_car.ensemble.estimate import (
     SINGLE,
     Calibrated,
     CrossFit,
+    OutOfFold,
     choose_and_temper,
     choose_plan,
     cross_fit,
     cross_fitted_probabilities,
+    refine_plan,
     splits,
+    variants,
 )
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
 from automl_car.ensemble.pool import SMALLEST_PROBABILITY
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
 from automl_car.memory import give_back_memory
-from automl_car.records import Candidate, Ensemble, IntArray, Member
+from automl_car.records import Candidate, Ensemble, Estimate, FloatArray, IntArray, Member
 from automl_car.temperature import fit_temperature
 
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
-def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, *, top_k: int) -> Ensemble:
+def build_ensemble(
+    candidates: Sequence[Candidate],
+    labels: IntArray,
+    folds: IntArray,
+    *,
+    top_k: int,
+    groups: IntArray | None = None,
+    compare: bool = False,
+) -> Ensemble:
     """Chooses members, weights and calibration by cross-fitted log loss, then fits them on all rows.
 
     Args:
@@ -39,6 +52,8 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
         labels: class indices (N,).
         folds: the fold of each row (N,). If all are of one fold, five fixed random splits take the folds' place.
         top_k: most members.
+        groups: int64 (N,): rows with the same number are copies of one photo; None where there are none.
+        compare: whether to tell, too, what other choices would have come to; that takes as long again.
 
     Raises:
         ConfigError: `top_k` is below 1.
@@ -46,10 +61,14 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
     """
     _check(candidates, labels, folds, top_k)
     give_back_memory()  # reading the candidates took much
-    calibrated = _calibrate_each(candidates, labels)
-    folds = splits(folds)
-    plan, honest, best_single = _choose_plan(candidates, calibrated, labels, folds, top_k)
-    fitted, members = _fit_on_all_rows(candidates, calibrated, labels, plan, top_k)
+    trials = OutOfFold(candidates, _calibrate_each(candidates, labels), labels, splits(folds))
+    cross_fits = cross_fit(trials, top_k=top_k)
+    first = choose_plan(cross_fits)
+    cross_fits |= cross_fit(trials, top_k=top_k, plans=[plan for plan in variants(first) if plan != first])
+    plan = refine_plan(cross_fits, first)
+    honest, best_single = cross_fits[plan], cross_fits[SINGLE].log_loss
+    estimate = _estimate(cross_fits, plan, groups, test_rows=len(candidates[0].test_logits))
+    fitted, members = _fit_on_all_rows(trials, plan, top_k)
     return Ensemble(
         members=members,
         pool=fitted.pool,
@@ -59,28 +78,33 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
         nested_log_loss=honest.log_loss,
         standard_error=honest.standard_error,
         best_single=best_single,
-        oof_probabilities=cross_fitted_probabilities(honest, candidates, folds),
+        oof_probabilities=cross_fitted_probabilities(honest, trials),
         test_probabilities=predict(fitted, (candidates[index].test_logits for index in fitted.members)),
         rows=len(labels),
+        estimate=estimate,
+        calibration=plan.calibration,
+        alternatives=tuple(compare_alternatives(trials, cross_fits, plan, top_k)) if compare else (),
     )
 
 
-def _choose_plan(
-    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, folds: IntArray, top_k: int
-) -> tuple[Plan, CrossFit, float]:
-    """The plan to ship, how it did on rows that it was not fitted on, and what the best trial alone lost there."""
-    cross_fits = cross_fit(candidates, calibrated, labels, folds, top_k=top_k)
-    plan = choose_plan(cross_fits)
-    return plan, cross_fits[plan], cross_fits[SINGLE].log_loss
+def _estimate(
+    cross_fits: Mapping[Plan, CrossFit], shipped: Plan, groups: IntArray | None, *, test_rows: int
+) -> Estimate:
+    losses = {plan: cross_fitted.row_losses for plan, cross_fitted in cross_fits.items()}
+    copies = np.arange(len(losses[shipped])) if groups is None else groups
+
+    def choose(resampled: Mapping[Plan, FloatArray]) -> Plan:
+        again = {plan: CrossFit(values, {}) for plan, values in resampled.items()}
+        return refine_plan(again, choose_plan(again))
+
+    return bootstrap(losses, shipped, choose, copies, test_rows=test_rows)
 
 
-def _fit_on_all_rows(
-    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, plan: Plan, top_k: int
-) -> tuple[FittedPool, tuple[Member, ...]]:
+def _fit_on_all_rows(trials: OutOfFold, plan: Plan, top_k: int) -> tuple[FittedPool, tuple[Member, ...]]:
     """The pool that is shipped, and its members; their tempered copies, the largest arrays of all, are freed again."""
-    tempered = choose_and_temper(candidates, calibrated, labels, slice(None), top_k)
+    tempered = choose_and_temper(trials, slice(None), top_k, tempered=plan.tempered)
     fitted = fit_pool(plan, tempered)
-    return fitted, _members(candidates, calibrated, plan, tempered, fitted)
+    return fitted, _members(trials.candidates, trials.calibrated, plan, tempered, fitted)
 
 
 def _check(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, top_k: int) -> None:

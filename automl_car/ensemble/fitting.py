@@ -7,19 +7,20 @@ is shipped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.ensemble.calibration import Calibration, apply, fit_calibration
+from automl_car.ensemble.calibration import UNIFORM_SHARES, Calibration, apply, fit_calibration
 from automl_car.ensemble.pool import PoolKind, fit_weights, pool_logits
 from automl_car.losses import log_softmax
 from automl_car.records import FloatArray, IntArray
 from automl_car.temperature import fit_temperature
 
 Weighting = Literal["fitted", "uniform"]
+CalibrationKind = Literal["none", "temperature", "full"]
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
@@ -31,11 +32,15 @@ class Plan:
         pool: which mean.
         weighting: "fitted" weights, or "uniform" ones that cannot overfit.
         members: most members; None for as many as were chosen, 1 for the best trial alone.
+        tempered: whether each member is calibrated by a temperature of its own before pooling.
+        calibration: of the pool: "none", a "temperature", or "full", a temperature and a uniform share.
     """
 
     pool: PoolKind
     weighting: Weighting
     members: int | None = None
+    tempered: bool = True
+    calibration: CalibrationKind = "full"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ class FittedPool:
 
 
 def temper(
-    indices: Sequence[int], logits: Iterable[NDArray[Any]], labels: IntArray, *, starts: Iterable[float]
+    indices: Sequence[int], logits: Iterable[NDArray[Any]], labels: IntArray, *, starts: Iterable[float | None]
 ) -> TemperedMembers:
     """Fits each member's temperature, so that an over-confident member does not shout down the others.
 
@@ -92,11 +97,11 @@ def temper(
         indices: of the candidates.
         logits: (N, C) of each of them; a generator keeps only one in memory.
         labels: class indices (N,).
-        starts: a guess of each temperature.
+        starts: a guess of each temperature; None leaves the logits as they are.
     """
     temperatures, tempered = [], []
     for values, start in zip(logits, starts, strict=True):
-        temperature = fit_temperature(values, labels, start=start)
+        temperature = 1.0 if start is None else fit_temperature(values, labels, start=start)
         temperatures.append(temperature)
         tempered.append(_log_probabilities(values, temperature))
     return TemperedMembers(tuple(indices), tuple(temperatures), tuple(tempered), labels)
@@ -112,18 +117,50 @@ def _log_probabilities(logits: NDArray[Any], temperature: float) -> NDArray[np.f
 
 def fit_pool(plan: Plan, members: TemperedMembers) -> FittedPool:
     """Weights and calibration of least log loss on the members' rows; members of weight 0 are left out."""
+    return fit_pools([plan], members)[plan]
+
+
+def fit_pools(plans: Sequence[Plan], members: TemperedMembers) -> dict[Plan, FittedPool]:
+    """The same for several plans; those that differ in their calibration alone share the weights and the pool.
+
+    Args:
+        plans: all with the same `tempered`, which `members` were made for.
+    """
+    fitted: dict[Plan, FittedPool] = {}
+    for plan in plans:
+        if plan not in fitted:
+            alike = [other for other in plans if replace(other, calibration=plan.calibration) == plan]
+            fitted |= _fit_alike(alike, members)
+    return fitted
+
+
+def _fit_alike(plans: Sequence[Plan], members: TemperedMembers) -> dict[Plan, FittedPool]:
+    """Of plans that differ in their calibration alone."""
+    plan = plans[0]
     members = members.take(range(len(members.indices))[: plan.members])
     weights = _weights(plan, members)
     kept = np.flatnonzero(weights).tolist()
     members = members.take(kept)
     pooled = _pooled(plan.pool, members.log_probabilities, weights[kept])
-    return FittedPool(
-        members.indices,
-        members.temperatures,
-        plan.pool,
-        tuple(weights[kept].tolist()),
-        fit_calibration(pooled, members.labels),
-    )
+    shares = tuple(weights[kept].tolist())
+    return {
+        plan: FittedPool(
+            members.indices,
+            members.temperatures,
+            plan.pool,
+            shares,
+            _calibration(plan.calibration, pooled, members.labels),
+        )
+        for plan in plans
+    }
+
+
+def _calibration(kind: CalibrationKind, pooled: FloatArray, labels: IntArray) -> Calibration:
+    """The calibration of a pool; where no uniform share is fitted, the smallest one keeps every class above zero."""
+    if kind == "full":
+        return fit_calibration(pooled, labels)
+    temperature = fit_temperature(pooled, labels) if kind == "temperature" else 1.0
+    return Calibration(temperature, UNIFORM_SHARES[0])
 
 
 def _pooled(kind: PoolKind, log_probabilities: Sequence[NDArray[np.float32]], weights: FloatArray) -> FloatArray:

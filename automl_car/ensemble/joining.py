@@ -14,7 +14,7 @@ import numpy as np
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.estimate import standard_error
 from automl_car.losses import true_class
-from automl_car.records import Candidate, Ensemble, FloatArray, IntArray
+from automl_car.records import Candidate, Ensemble, FloatArray, Folds, IntArray
 
 
 def join_stopped(
@@ -23,7 +23,7 @@ def join_stopped(
     stopped: Candidate,
     rows: IntArray,
     labels: IntArray,
-    folds: IntArray,
+    folds: Folds,
     *,
     top_k: int,
 ) -> Ensemble | None:
@@ -41,7 +41,9 @@ def join_stopped(
         The second ensemble, measured on `rows` alone, or None where it does not gain more than a standard error of the
         differences, or does without the stopped trial.
     """
-    built = build_ensemble([*complete, stopped], labels[rows], folds[rows], top_k=top_k)
+    groups = None if folds.groups is None else folds.groups[rows]
+    together = [*complete, stopped]
+    built = build_ensemble(together, labels[rows], folds.assignment[rows], top_k=top_k, groups=groups)
     if stopped.name not in {member.name for member in built.members}:
         return None
     before = _losses(alone.oof_probabilities[rows], labels[rows])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,36 @@ def write_submission(path: Path, probabilities: FloatArray, dataset: Dataset) ->
     if problems:
         raise ValueError(f"{path} was not written, because it would be invalid: " + "; ".join(problems) + ".")
     write_atomically(path, data)
+
+
+def write_out_of_fold(path: Path, probabilities: FloatArray, dataset: Dataset, rows: IntArray) -> None:
+    """Writes out-of-fold predictions in the form of a submission, and `labels.csv` with their labels beside them.
+
+    The ids are the photos' paths. Without a sample submission the columns are the class names.
+
+    Args:
+        path: of the CSV file; its folder is made.
+        probabilities: (n, classes), each row with sum 1.
+        dataset: whose training photos they are of.
+        rows: int64 (n,): which of them.
+    """
+    names = tuple(dataset.train_paths[row] for row in rows)
+    form = dataset.submission or _plain_form(dataset.class_names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, _render(probabilities, replace(form, ids=names)))
+    names_of_classes = zip(form.column_classes, form.columns, strict=True)
+    first_column = dict(reversed([*names_of_classes]))  # of columns that count as one class, the first
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["ID", "label"])
+    writer.writerows(zip(names, (first_column[dataset.labels[row]] for row in rows), strict=True))
+    write_atomically(path.with_name("labels.csv"), text.getvalue())
+
+
+def _plain_form(class_names: tuple[str, ...]) -> SubmissionFormat:
+    header = io.StringIO(newline="")
+    csv.writer(header, lineterminator="").writerow(["ID", *class_names])
+    return SubmissionFormat(header.getvalue(), class_names, tuple(range(len(class_names))), ids=())
 
 
 def _order_of_sample(dataset: Dataset, form: SubmissionFormat) -> IntArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from automl_car.records import Ensemble, Epoch, FoldTask, Machine, Progress
+from automl_car.records import Ensemble, Epoch, Estimate, FoldTask, Machine, Progress
 from automl_car.search import job
 
 
@@ -34,6 +34,7 @@ class Outcome:
         ensemble: of at most top-k members; None while no fold is finished.
         submission: the file, or None when there is no test set.
         partial: why the ensemble's numbers are of some photos alone; empty where they are of all.
+        kept: why the submission in the study's folder was not replaced by this ensemble's; empty where it was.
     """
 
     study: str
@@ -45,6 +46,7 @@ class Outcome:
     ensemble: Ensemble | None
     submission: Path | None
     partial: str = ""
+    kept: str = ""
 
 
 def describe(built: Ensemble, partial: str = "") -> str:
@@ -66,7 +68,10 @@ def to_json(built: Ensemble) -> dict[str, Any]:
         "pool": built.pool,
         "temperature": built.temperature,
         "uniform": built.uniform,
+        "calibration": built.calibration,
         "rows": built.rows,
+        "estimate": _estimate_json(built.estimate),
+        "alternatives": {alternative.name: alternative.log_loss for alternative in built.alternatives},
         "members": [
             {
                 "name": member.name,
@@ -81,4 +86,21 @@ def to_json(built: Ensemble) -> dict[str, Any]:
             }
             for member in built.members
         ],
+    }
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, Any]:
+    known = {
+        "log_loss": estimate.log_loss,
+        "interval_95": list(estimate.interval),
+        "correction_for_choosing": estimate.choice,
+    }
+    if not estimate.test_rows:
+        return known
+    return {
+        **known,
+        "gain_of_averaging_fold_models": estimate.averaging,
+        "test_rows": estimate.test_rows,
+        "test_log_loss": estimate.test_log_loss,
+        "test_range_95": list(estimate.test_range),
     }

@@ -249,7 +249,15 @@ class _Keeper:
         if began < self._next:
             return
         top_k = self._config.ensemble.top_k
-        outcome = ensemble(self._workspace, self._config, study=self._study, output=None, top_k=top_k, data=self._data)
+        outcome = ensemble(
+            self._workspace,
+            self._config,
+            study=self._study,
+            output=None,
+            top_k=top_k,
+            data=self._data,
+            thorough=False,
+        )
         give_back_memory()
         self._next = time.monotonic() + 10 * (time.monotonic() - began)
         if outcome.ensemble is not None:

@@ -201,6 +201,8 @@ def print_outcome(outcome: Outcome) -> None:
         console.print(outcome.partial)
     if outcome.submission is not None:
         console.print(f"submission: {outcome.submission}", soft_wrap=True)
+    if outcome.kept:
+        console.print(f"studies/{outcome.study}: {outcome.kept}", soft_wrap=True)
 
 
 def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
@@ -210,11 +212,37 @@ def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
         cells = (_number(member.weight, 3), _number(member.log_loss), _number(member.gain))
         table.add_row(member.name, member.backbone, *cells)
     console.print(table)
+    estimate = ensemble.estimate
     console.print(
-        f"ensemble: log loss {ensemble.nested_log_loss:.4f} ± {1.96 * ensemble.standard_error:.4f} out of fold "
+        f"ensemble: log loss {ensemble.nested_log_loss:.4f} out of fold, 95 % interval {_range(estimate.interval)} "
         f"({ensemble.rows} photos; best member alone {ensemble.best_single:.4f}); {ensemble.pool} pool, "
-        f"temperature {ensemble.temperature:.2f}"
+        f"{_calibration(ensemble)}"
     )
+    if estimate.test_rows:
+        console.print(
+            f"expected on {estimate.test_rows} test photos: {estimate.test_log_loss:.4f}, "
+            f"in 95 of 100 cases within {_range(estimate.test_range)}"
+        )
+    if ensemble.alternatives:
+        console.print(_alternatives_table(ensemble))
+
+
+def _calibration(ensemble: Ensemble) -> str:
+    if ensemble.calibration == "none":
+        return "no calibration, which would not have helped"
+    return f"temperature {ensemble.temperature:.2f}, uniform share {ensemble.uniform:.2g}"
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.4f} … {interval[1]:.4f}"
+
+
+def _alternatives_table(ensemble: Ensemble) -> Table:
+    table = new_table("other choices, out of fold", "log loss", right=("log loss",))
+    for alternative in sorted(ensemble.alternatives, key=lambda other: -other.log_loss):
+        table.add_row(alternative.name, _number(alternative.log_loss))
+    table.add_row("this ensemble", _number(ensemble.nested_log_loss))
+    return table
 
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
@@ -231,4 +259,5 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
         "submission": str(outcome.submission) if outcome.submission else None,
         "partial": outcome.partial,
+        "kept": outcome.kept,
     }

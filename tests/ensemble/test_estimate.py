@@ -8,6 +8,7 @@ from automl_car.ensemble.estimate import (
     SINGLE,
     Calibrated,
     CrossFit,
+    OutOfFold,
     choose_plan,
     cross_fit,
     standard_error,
@@ -50,9 +51,9 @@ def test_a_fold_is_scored_by_pools_that_its_labels_did_not_touch():
     candidates, labels = candidates_and_labels(90)
     folds = np.arange(90) % 3
     known = calibrated(candidates, labels)
-    before = cross_fit(candidates, known, labels, folds, top_k=3)
+    before = cross_fit(OutOfFold(candidates, known, labels, folds), top_k=3)
     changed = np.where(folds == 0, (labels + 1) % 4, labels)
-    after = cross_fit(candidates, calibrated(candidates, changed), changed, folds, top_k=3)
+    after = cross_fit(OutOfFold(candidates, calibrated(candidates, changed), changed, folds), top_k=3)
     for plan in POOLS:
         assert after[plan].pools[0] == before[plan].pools[0]
         assert after[plan].pools[1] != before[plan].pools[1]
@@ -64,7 +65,7 @@ def test_with_few_rows_and_many_weights_the_nested_loss_is_above_the_loss_on_the
     logits = [candidate.oof_logits for candidate in candidates]
     fitted = fit_pool(ARITHMETIC, temper(range(8), logits, labels, starts=np.ones(8)))
     naive = -np.log(predict(fitted, [logits[member] for member in fitted.members])[np.arange(40), labels]).mean()
-    assert cross_fit(candidates, known, labels, folds, top_k=8)[ARITHMETIC].log_loss > naive + 0.01
+    assert cross_fit(OutOfFold(candidates, known, labels, folds), top_k=8)[ARITHMETIC].log_loss > naive + 0.01
 
 
 def test_standard_error_by_hand():

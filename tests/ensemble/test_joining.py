@@ -9,10 +9,11 @@ import pytest
 
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.joining import join_stopped, on_rows
-from automl_car.records import Candidate, Ensemble, IntArray
+from automl_car.records import Candidate, Ensemble, Folds, IntArray
 
 ROWS, CLASSES, TESTS = 600, 5, 20
 FOLDS = np.arange(ROWS) % 4
+SPLIT = Folds(FOLDS, 4, "photos")
 RANDOM = np.random.default_rng(0)
 TRUTH = RANDOM.normal(scale=2.5, size=(ROWS + TESTS, CLASSES))
 LABELS = (TRUTH + RANDOM.gumbel(size=TRUTH.shape)).argmax(axis=1)[:ROWS]
@@ -32,7 +33,7 @@ def join(stopped: Candidate, folds: tuple[int, ...] = (0, 2)) -> tuple[Ensemble 
     rows = np.flatnonzero(np.isin(FOLDS, folds))
     candidates = [*COMPLETE, stopped]
     on_rows(candidates, rows)
-    return join_stopped(ALONE, candidates[:-1], candidates[-1], rows, LABELS, FOLDS, top_k=3), rows
+    return join_stopped(ALONE, candidates[:-1], candidates[-1], rows, LABELS, SPLIT, top_k=3), rows
 
 
 @pytest.mark.parametrize("folds", [(1,), (0, 2), (0, 1, 2, 3)])
@@ -80,7 +81,7 @@ def test_without_the_trial_itself_other_weights_on_its_photos_are_no_reason() ->
     noise = np.random.default_rng(3).normal(size=TRUTH.shape)
     useless = Candidate("trial 2", "net", noise[rows], noise[ROWS:])
     assert build_ensemble(complete, LABELS[rows], FOLDS[rows], top_k=3).nested_log_loss < alone.nested_log_loss - 0.1
-    assert join_stopped(alone, complete, useless, rows, LABELS, FOLDS, top_k=3) is None
+    assert join_stopped(alone, complete, useless, rows, LABELS, SPLIT, top_k=3) is None
 
 
 def built_anew(stopped: Candidate, rows: IntArray) -> Ensemble:

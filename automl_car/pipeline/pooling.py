@@ -1,0 +1,205 @@
+"""From a study's finished folds to a calibrated ensemble; needs neither torch nor the plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from automl_car.data.folds import read_folds
+from automl_car.data.index import load_dataset
+from automl_car.ensemble.averaging import averaging_gain
+from automl_car.ensemble.build import build_ensemble
+from automl_car.ensemble.candidates import read_candidate, rows_of
+from automl_car.ensemble.joining import join_stopped, on_rows
+from automl_car.errors import StoreError, StudyError
+from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray, Member
+from automl_car.search.evidence import expected_mean, fold_losses
+from automl_car.search.study import INTERRUPTED, complete_trials
+from automl_car.store import read_logits
+from automl_car.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Pooled:
+    """An ensemble, and which photos its numbers are of.
+
+    Attributes:
+        ensemble: of at most top-k members.
+        rows: int64: training rows, ascending.
+        partial: why they are not all of them; empty where they are.
+    """
+
+    ensemble: Ensemble
+    rows: IntArray
+    partial: str
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedFolds:
+    """The finished folds of a study, and the photos that they are of.
+
+    Attributes:
+        directory: checkpoints/<study>.
+    """
+
+    directory: Path
+    dataset: Dataset
+    folds: Folds
+
+    @property
+    def labels(self) -> IntArray:
+        """Class indices (N,)."""
+        return np.asarray(self.dataset.labels, dtype=np.int64)
+
+    def candidate(self, trial: FrozenTrial, finished: Sequence[int]) -> Candidate:
+        """What the ensemble knows of a trial."""
+        attributes = trial.user_attrs
+        directory = self.directory / attributes["recipe_id"]
+        return read_candidate(f"trial {trial.number}", attributes["backbone"], directory, finished, self.dataset)
+
+    def test_logits(self, member: Member, fold: int) -> NDArray[Any]:
+        """Logits (T, C) by the model of one fold; by all models on average where the member lacks that fold."""
+        folds = (fold,) if fold in member.folds else member.folds
+        logits = [read_logits(self.directory / member.recipe_id / f"fold-{done}").test for done in folds]
+        mean: NDArray[Any] = np.mean(logits, axis=0)
+        return mean
+
+
+def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | None = None) -> FinishedFolds:
+    """The finished folds of a study.
+
+    Args:
+        data: of the study, where they are at hand; else they are read.
+
+    Raises:
+        StudyError: there are none.
+    """
+    store = workspace.checkpoints(study)
+    if not (store / "dataset.json").is_file():
+        raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
+    if data is None:
+        dataset = load_dataset(store / "dataset.json")
+        data = dataset, read_folds(store / "folds.csv", dataset, check_files=False)
+    return FinishedFolds(store, *data)
+
+
+def pool(study: optuna.Study, finished: FinishedFolds, top_k: int, *, thorough: bool = True) -> Pooled | None:
+    """The ensemble, or None while no fold is finished.
+
+    Args:
+        top_k: members at most.
+        thorough: whether to tell, too, what to expect of the test set, and what other choices would have come to.
+
+    Raises:
+        StoreError: a fold that is needed is damaged.
+    """
+    try:
+        pooled = _pool(study, finished, top_k, thorough)
+        if not thorough or pooled is None:
+            return pooled
+        return replace(pooled, ensemble=_with_averaging(pooled.ensemble, finished))
+    except StoreError as error:
+        raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
+
+
+def _with_averaging(built: Ensemble, finished: FinishedFolds) -> Ensemble:
+    folds = sorted({fold for member in built.members for fold in member.folds})
+    gain = averaging_gain(built, folds, finished.test_logits)
+    return replace(built, estimate=built.estimate.with_averaging(gain))
+
+
+# ---- which trials ---------------------------------------------------------------------------------------------------
+
+
+def _pool(study: optuna.Study, finished: FinishedFolds, top_k: int, thorough: bool) -> Pooled | None:
+    by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete_trials(study))}
+    complete = list(by_recipe.values())[::-1]  # equal recipes join once
+    if not complete:
+        return _pool_of_one(study, finished, top_k)
+    candidates = [finished.candidate(trial, range(finished.folds.count)) for trial in complete]
+    every = np.arange(len(finished.labels))
+    alone = _build(candidates, finished, every, top_k, compare=thorough)
+    stopped = _stopped(study, complete)
+    joined = _join(alone, candidates, stopped, finished, top_k) if stopped else None
+    return joined or Pooled(alone, every, "")
+
+
+def _build(
+    candidates: Sequence[Candidate], finished: FinishedFolds, rows: IntArray, top_k: int, *, compare: bool
+) -> Ensemble:
+    folds, groups = finished.folds, finished.folds.groups
+    return build_ensemble(
+        candidates,
+        finished.labels[rows],
+        folds.assignment[rows],
+        top_k=top_k,
+        groups=None if groups is None else groups[rows],
+        compare=compare,
+    )
+
+
+def _pool_of_one(study: optuna.Study, finished: FinishedFolds, top_k: int) -> Pooled | None:
+    """While no trial is complete: of the one with most finished folds, on the rows of those folds."""
+    begun = [trial for trial in study.get_trials(deepcopy=False) if fold_losses(trial)]
+    if not begun:
+        return None
+    most = min(begun, key=lambda trial: (-len(fold_losses(trial)), trial.number))
+    done = sorted(fold_losses(most))
+    rows = rows_of(finished.folds, done)
+    built = _build([finished.candidate(most, done)], finished, rows, top_k, compare=False)
+    return Pooled(built, rows, _why_partial(most, rows, finished))
+
+
+def _why_partial(trial: FrozenTrial, rows: IntArray, finished: FinishedFolds) -> str:
+    """Why an ensemble's numbers are of some photos alone; empty where they are of all."""
+    photos = len(finished.labels)
+    if len(rows) == photos:
+        return ""
+    has = f"trial {trial.number} has {len(fold_losses(trial))} of {finished.folds.count} folds"
+    return f"{has}, so these numbers are of {len(rows)} of {photos} photos"
+
+
+def _stopped(study: optuna.Study, complete: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """Of the trials that a stop cut off, the one to try: that with most finished folds, then with the best ones.
+
+    A recipe that was taken up again and then ended for good, in whatever way, is none of them.
+    """
+    trials = study.get_trials(deepcopy=False)
+    ended = {trial.user_attrs.get("recipe_id") for trial in trials if _ended_for_good(trial)}
+    stopped = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL and fold_losses(trial) and trial.user_attrs["recipe_id"] not in ended
+    ]
+    compared = [fold_losses(trial) for trial in complete]
+    return min(
+        stopped,
+        key=lambda trial: (-len(fold_losses(trial)), expected_mean(fold_losses(trial), compared), trial.number),
+        default=None,
+    )
+
+
+def _ended_for_good(trial: FrozenTrial) -> bool:
+    return trial.state.is_finished() and not trial.user_attrs.get(INTERRUPTED)
+
+
+def _join(
+    alone: Ensemble, candidates: list[Candidate], stopped: FrozenTrial, finished: FinishedFolds, top_k: int
+) -> Pooled | None:
+    """The ensemble with the stopped trial where it pays. Afterwards the candidates have its rows alone."""
+    done = sorted(fold_losses(stopped))
+    try:
+        more = finished.candidate(stopped, done)
+    except StoreError:  # the ensemble can do without it; the search trains that fold again when it goes on
+        return None
+    rows = rows_of(finished.folds, done)
+    on_rows(candidates, rows)
+    joined = join_stopped(alone, candidates, more, rows, finished.labels, finished.folds, top_k=top_k)
+    return Pooled(joined, rows, _why_partial(stopped, rows, finished)) if joined else None
