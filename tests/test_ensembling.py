@@ -75,8 +75,11 @@ class Study:
         """A trial that was stopped after these folds."""
         self.add(recipe_id, noise, folds, TrialState.FAIL, stopped=True, retry_of=retry_of)
 
-    def built(self) -> pipeline.Outcome:
-        return pipeline.ensemble(self.workspace, Config(), study="main", output=None, top_k=5, data=(DATA, FOLDS))
+    def built(self, top_k: int = 5, freeze: bool | None = None, folds: Folds = FOLDS) -> pipeline.Outcome:
+        """The ensemble of its trials."""
+        return pipeline.ensemble(
+            self.workspace, Config(), study="main", output=None, top_k=top_k, data=(DATA, folds), freeze=freeze
+        )
 
     def members(self) -> set[str]:
         ensemble = self.built().ensemble
@@ -209,3 +212,75 @@ def test_what_is_printed_says_so(study: Study, capsys: pytest.CaptureFixture[str
     assert outcome.ensemble is not None
     assert pipeline.describe(outcome.ensemble, outcome.partial).endswith("of 200 of 400 photos")
     assert tables.outcome_json(outcome)["partial"] == outcome.partial
+
+
+# ---- what is kept ---------------------------------------------------------------------------------------------------
+
+
+def kept_log_loss(study: Study) -> float:
+    written: dict[str, float] = json.loads((study.workspace.reports("main") / "ensemble.json").read_text())
+    return written["log_loss"]
+
+
+def test_a_better_ensemble_replaces_the_one_of_before(study: Study) -> None:
+    study.built()
+    before = kept_log_loss(study)
+    study.add("c", 0.3)
+    assert study.built().kept == ""
+    assert kept_log_loss(study) < before
+
+
+def test_a_worse_ensemble_leaves_the_one_of_before_and_says_so(study: Study) -> None:
+    study.add("c", 1.4)
+    study.built()
+    before = kept_log_loss(study)
+    worse = study.built(top_k=1)
+    assert worse.ensemble is not None
+    assert "log loss is" in worse.kept
+    assert f"not {worse.ensemble.nested_log_loss:.4f}" in worse.kept
+    assert kept_log_loss(study) == before < worse.ensemble.nested_log_loss
+
+
+def test_ensembles_of_different_photos_are_compared_on_those_that_they_share(study: Study) -> None:
+    study.built()
+    study.stop("c", 0.3, (0, 2))
+    assert study.built().kept == "", "it is better on the 200 photos that it is measured on"
+    assert "on the same 200 photos" in study.built(top_k=1).kept
+
+
+def test_a_frozen_submission_stays_whatever_comes(study: Study) -> None:
+    study.built(freeze=True)
+    before = kept_log_loss(study)
+    study.add("c", 0.3)
+    assert "frozen since" in study.built().kept
+    assert kept_log_loss(study) == before
+
+
+def test_a_submission_is_no_longer_frozen_when_that_is_asked_for(study: Study) -> None:
+    study.built(freeze=True)
+    before = kept_log_loss(study)
+    study.add("c", 0.3)
+    assert study.built(freeze=False).kept == ""
+    assert kept_log_loss(study) < before
+    assert study.built().kept != "frozen"
+
+
+def test_freezing_keeps_what_was_asked_for_even_if_it_is_worse(study: Study) -> None:
+    study.add("c", 1.4)
+    study.built()
+    before = kept_log_loss(study)
+    assert study.built(top_k=1, freeze=True).kept == ""
+    assert kept_log_loss(study) > before
+
+
+def test_what_is_kept_of_other_photos_is_replaced(study: Study) -> None:
+    study.add("c", 0.1)
+    study.built()
+    other = Folds(FOLDS.assignment, 4, "other photos")
+    assert study.built(top_k=1, folds=other).kept == ""
+
+
+def test_a_damaged_file_of_losses_is_replaced(study: Study) -> None:
+    study.built()
+    (study.workspace.reports("main") / "losses.npz").write_bytes(b"PK broken")
+    assert study.built(top_k=1).kept == ""

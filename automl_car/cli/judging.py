@@ -1,4 +1,4 @@
-"""Judging prediction files."""
+"""Judging prediction files: by their answers, and by their form."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from automl_car.cli.app import app
-from automl_car.cli.options import JsonOption
-from automl_car.cli.shared import print_json
+from automl_car.cli.options import HERE, ConfigOption, JsonOption, WorkspaceOption
+from automl_car.cli.shared import load_settings, open_workspace, print_json
+from automl_car.errors import DataError
 
 
 @app.command()
@@ -28,3 +29,29 @@ def score(
         )
     else:
         print(f"log loss {result.log_loss:.4f}, accuracy {result.accuracy:.4f}, {result.rows} rows")
+
+
+@app.command()
+def lint(
+    submission: Annotated[Path, typer.Argument(help="The file to check.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the contest's files. Default: data.")
+    ] = None,
+    workspace: WorkspaceOption = HERE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a submission against the contest's sample, before it is filed.
+
+    Ids and their order, the header byte for byte, values, row sums, and columns that count as one class.
+    """
+    settings = load_settings(workspace, config, {"data.directory": data.resolve() if data else None})
+    from automl_car import pipeline
+
+    problems = pipeline.lint(open_workspace(workspace), settings, submission)
+    if as_json:
+        print_json({"submission": str(submission), "problems": list(problems)})
+    if problems:
+        raise DataError(f"{submission} has {len(problems)} problems: " + "; ".join(problems) + ".")
+    if not as_json:
+        print(f"{submission} is as the contest wants it")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +57,25 @@ def score_submission(submission: Path, labels: Path) -> Score:
     predictions = read_predictions(submission)
     answers = read_answers(labels)
     _require_same_ids(predictions, answers, submission, labels)
-    classes = sorted(set(answers.values()))
+    return score_predictions(predictions, answers, submission)
+
+
+def score_predictions(
+    predictions: Predictions, answers: Mapping[str, str], name: Path, *, classes: Sequence[str] | None = None
+) -> Score:
+    """Scores predictions whose ids are those of the answers.
+
+    Args:
+        name: what errors call them.
+        classes: that the answers of the whole contest name, sorted, where these are a part of them.
+
+    Raises:
+        DataError: as `score_submission`, but for other ids.
+    """
+    classes = sorted(set(answers.values())) if classes is None else list(classes)
     ids = sorted(answers)
-    chosen = _choose_columns(predictions, classes, submission)[np.argsort(np.array(predictions.ids, dtype=object))]
-    probabilities = _normalise(chosen, ids, submission)
+    chosen = _choose_columns(predictions, classes, name)[np.argsort(np.array(predictions.ids, dtype=object))]
+    probabilities = _normalise(chosen, ids, name)
     position = {name: index for index, name in enumerate(classes)}
     truth = np.array([position[answers[row]] for row in ids], dtype=np.int64)
     losses = -np.log(np.clip(true_class(probabilities, truth), CLIP, 1 - CLIP))

@@ -63,13 +63,17 @@ def write_out_of_fold(path: Path, probabilities: FloatArray, dataset: Dataset, r
     form = dataset.submission or _plain_form(dataset.class_names)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _render(probabilities, replace(form, ids=names)))
-    names_of_classes = zip(form.column_classes, form.columns, strict=True)
-    first_column = dict(reversed([*names_of_classes]))  # of columns that count as one class, the first
+    first_column = names_of_classes(form)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["ID", "label"])
     writer.writerows(zip(names, (first_column[dataset.labels[row]] for row in rows), strict=True))
     write_atomically(path.with_name("labels.csv"), text.getvalue())
+
+
+def names_of_classes(form: SubmissionFormat) -> dict[int, str]:
+    """The column of each class; of several that count as one class, the first."""
+    return dict(reversed([*zip(form.column_classes, form.columns, strict=True)]))
 
 
 def _plain_form(class_names: tuple[str, ...]) -> SubmissionFormat:

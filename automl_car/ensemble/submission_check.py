@@ -88,11 +88,24 @@ def _value_problems(predictions: Predictions, form: SubmissionFormat) -> Iterato
         yield _describe(outside, "values are outside 0 … 1", predictions)
     if zero.any():
         yield _describe(zero, "values are 0, which costs 34.5 for a photo whose class it is", predictions)
+    yield from _alias_problems(predictions, form)
     sums = _class_sums(values, form)
     wrong = np.abs(sums - 1) > SUM_TOLERANCE
     if wrong.any():
         first = int(np.argmax(wrong))
         yield f"{wrong.sum()} rows do not sum to 1; the first is {predictions.ids[first]!r} with {sums[first]:.9g}"
+
+
+def _alias_problems(predictions: Predictions, form: SubmissionFormat) -> Iterator[str]:
+    """Columns that count as one class must hold the same: what only the one has is lost if answers use the other."""
+    first: dict[int, int] = {}
+    for column, label in enumerate(form.column_classes):
+        other = first.setdefault(label, column)
+        differs = predictions.values[:, column] != predictions.values[:, other]
+        if differs.any():
+            names = f"{predictions.columns[other]!r} and {predictions.columns[column]!r}"
+            row = predictions.ids[int(np.argmax(differs))]
+            yield f"the columns {names} count as one class, but differ in {differs.sum()} rows; the first is {row!r}"
 
 
 def _class_sums(values: FloatArray, form: SubmissionFormat) -> FloatArray:

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from automl_car.config import Config
+from automl_car.ensemble.dry_run import dry_run
 from automl_car.ensemble.submission import write_out_of_fold, write_submission
 from automl_car.files import write_atomically
 from automl_car.pipeline.keeping import Submission
@@ -41,7 +42,7 @@ def ensemble(
         data: of the study, where they are at hand; else they are read.
         thorough: whether to tell, too, what to expect of the test set, and what other choices would have come to.
         freeze: True: keep this submission in studies/<study>, whatever comes; False: no longer; None: as it was.
-        oof: a file for the out-of-fold predictions, formed like a submission; their labels go to `labels.csv` beside it.
+        oof: a file for the out-of-fold predictions, formed like a submission; `labels.csv` beside it has the labels.
 
     Raises:
         StudyError: there is no such study.
@@ -56,6 +57,9 @@ def ensemble(
     directory.mkdir(parents=True, exist_ok=True)
     why = _keep(Submission(directory, finished.dataset, finished.folds), pooled, freeze)
     write_atomically(directory / "trials.csv", trials_csv(loaded))
+    rehearsal = None
+    if thorough and finished.dataset.submission is not None:
+        rehearsal = dry_run(pooled.ensemble.oof_probabilities, finished.dataset, pooled.rows)
     if oof is not None:
         write_out_of_fold(oof, pooled.ensemble.oof_probabilities, finished.dataset, pooled.rows)
     submission = None
@@ -69,6 +73,7 @@ def ensemble(
         ensemble=pooled.ensemble,
         partial=pooled.partial,
         submission=submission,
+        rehearsal=rehearsal,
         kept=why,
     )
 

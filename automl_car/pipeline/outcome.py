@@ -34,6 +34,8 @@ class Outcome:
         ensemble: of at most top-k members; None while no fold is finished.
         submission: the file, or None when there is no test set.
         partial: why the ensemble's numbers are of some photos alone; empty where they are of all.
+        rehearsal: what the contest's scorer makes of the out-of-fold predictions; None where that was not asked for, or
+            where there is no sample submission.
         kept: why the submission in the study's folder was not replaced by this ensemble's; empty where it was.
     """
 
@@ -46,6 +48,7 @@ class Outcome:
     ensemble: Ensemble | None
     submission: Path | None
     partial: str = ""
+    rehearsal: float | None = None
     kept: str = ""
 
 

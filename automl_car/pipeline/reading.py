@@ -1,10 +1,13 @@
-"""Which photos a search is about: the contest's, or generated ones."""
+"""Which photos a search is about: the contest's, or generated ones; and whether a submission fits them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from automl_car.config import Config
 from automl_car.data.index import read_dataset
 from automl_car.data.sample import write_sample
+from automl_car.ensemble.submission_check import check_submission
 from automl_car.pipeline.outcome import View
 from automl_car.records import Dataset
 from automl_car.workspace import Workspace
@@ -22,9 +25,22 @@ def read_photos(workspace: Workspace, config: Config, *, sample: bool, view: Vie
     if sample:
         view.note(f"sample photos of fictional cars: {workspace.sample}")
         write_sample(workspace.sample, seed=0)
+    return _read(workspace.sample if sample else workspace.data(config), config)
+
+
+def lint(workspace: Workspace, config: Config, submission: Path) -> tuple[str, ...]:
+    """The problems of a submission file; none when it is as the contest's sample submission wants it.
+
+    Raises:
+        DataError: the data folder or its sample submission is missing.
+    """
+    return check_submission(submission, _read(workspace.data(config), config))
+
+
+def _read(directory: Path, config: Config) -> Dataset:
     data = config.data
     return read_dataset(
-        workspace.sample if sample else workspace.data(config),
+        directory,
         train=data.train,
         test=data.test,
         sample_submission=data.sample_submission,

@@ -199,6 +199,8 @@ def print_outcome(outcome: Outcome) -> None:
     _print_ensemble(console, outcome.ensemble)
     if outcome.partial:
         console.print(outcome.partial)
+    if outcome.rehearsal is not None:
+        console.print(f"the contest's scorer, on the same out-of-fold predictions: {outcome.rehearsal:.4f}")
     if outcome.submission is not None:
         console.print(f"submission: {outcome.submission}", soft_wrap=True)
     if outcome.kept:
@@ -259,5 +261,6 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
         "submission": str(outcome.submission) if outcome.submission else None,
         "partial": outcome.partial,
+        "rehearsal": outcome.rehearsal,
         "kept": outcome.kept,
     }

@@ -11,9 +11,11 @@ from automl_car.ensemble.estimate import (
     OutOfFold,
     choose_plan,
     cross_fit,
+    refine_plan,
     standard_error,
+    variants,
 )
-from automl_car.ensemble.fitting import Plan, fit_pool, predict, temper
+from automl_car.ensemble.fitting import Plan, fit_pool, fit_pools, predict, temper
 from automl_car.records import Candidate
 
 ARITHMETIC, GEOMETRIC = Plan("arithmetic", "fitted"), Plan("geometric", "fitted")
@@ -89,3 +91,38 @@ def test_the_mean_with_the_lower_nested_loss_is_taken():
 
 def test_the_best_trial_stays_alone_when_no_pool_beats_it():
     assert choose_plan(losses_of(single=0.4, geometric=0.5, uniform=0.6)) == SINGLE
+
+
+def test_a_step_of_calibration_that_does_not_improve_the_nested_loss_is_left_out():
+    spread = np.linspace(-0.1, 0.1, 100)
+    simple, *others = variants(GEOMETRIC)
+    cross_fits = {simple: CrossFit(0.5 + spread, {})} | {plan: CrossFit(0.5 + spread, {}) for plan in others}
+    assert refine_plan(cross_fits, GEOMETRIC) == simple == Plan("geometric", "fitted", None, False, "none")
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_the_way_to_calibrate_with_the_lowest_nested_loss_is_taken(number):
+    spread = np.linspace(-0.1, 0.1, 100)
+    cross_fits = {
+        plan: CrossFit(0.5 - 0.01 * (place == number) + spread, {}) for place, plan in enumerate(variants(UNIFORM))
+    }
+    assert refine_plan(cross_fits, UNIFORM) == variants(UNIFORM)[number]
+
+
+def test_logits_that_are_calibrated_already_are_left_as_they_are():
+    candidates, labels = candidates_and_labels(3000, count=1, noise=1e-6)
+    known = OutOfFold(candidates, calibrated(candidates, labels), labels, np.arange(3000) % 5)
+    cross_fits = cross_fit(known, top_k=1, plans=variants(SINGLE))
+    chosen = refine_plan(cross_fits, SINGLE)
+    assert (chosen.tempered, chosen.calibration) == (False, "none")
+
+
+def test_plans_that_differ_in_their_calibration_alone_share_their_weights():
+    candidates, labels = candidates_and_labels(200)
+    members = temper(range(3), [candidate.oof_logits for candidate in candidates], labels, starts=[None] * 3)
+    fitted = fit_pools(variants(GEOMETRIC)[:3], members)
+    none, temperature, full = fitted.values()
+    assert none.weights == temperature.weights == full.weights
+    assert none.temperatures == (1.0, 1.0, 1.0)
+    assert none.calibration.temperature == 1.0 != temperature.calibration.temperature
+    assert temperature.calibration.uniform < full.calibration.uniform

@@ -162,3 +162,11 @@ def test_alias_columns_count_once_in_the_sum(path):
 def test_a_missing_file_is_an_error(path):
     with pytest.raises(DataError, match="cannot be read"):
         check_submission(path, DATASET)
+
+
+def test_names_of_one_class_that_hold_different_values_are_a_problem(path):
+    dataset = dataclasses.replace(ALIASED, test_ids=("T_0", "T_1"))
+    path.write_text("ID,RAV4,K5,라브4\nT_1,0.25,0.75,0.25\nT_0,0.5,0.4,0.6\n", encoding="utf-8")
+    (problem, *others) = check_submission(path, dataset)
+    assert "'RAV4' and '라브4' count as one class, but differ in 1 rows; the first is 'T_0'" in problem
+    assert not [other for other in others if "count as one class" in other]
