@@ -2,8 +2,8 @@
 
 python benchmarks/honesty.py WORK [--data DIR] [--seeds 5] [--trials 12] [--size 128] [--backbones lite0 lite1]
 
-For each seed a search runs from the beginning, on its own photos: the generated cars of that seed, whose test labels are
-known, or a random four fifths of the photos in DIR/train, of which it never sees the last fifth. WORK keeps the
+For each seed a search runs from the beginning, on its own photos: the generated cars of that seed, whose test labels
+are known, or a random four fifths of the photos in DIR/train, of which it never sees the last fifth. WORK keeps the
 searches: a run that was stopped goes on where it was.
 """
 
@@ -70,9 +70,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--backbones", nargs="+", default=["efficientnet_lite0", "efficientnet_lite1"])
     options = parser.parse_args()
-    print(
-        "| seed | out of fold (95 %) | expected on the test set (95 %) | true | best trial | mean of 5 | not calibrated |"
-    )
+    print("| seed | out of fold (95 %) | expected on the test set (95 %) | true | best | mean of 5 | uncalibrated |")
     print("| ---: | --- | --- | ---: | ---: | ---: | ---: |")
     runs = []
     for seed in range(options.seeds):
