@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,15 @@ def test_an_outcome_tells_its_members_and_where_the_submission_is(capsys: pytest
     assert "best single trial: 3, log loss 0.6100" in out
     assert "ensemble: log loss 0.5678 ± 0.0196 out of fold (4 photos; best member alone 0.6000); geometric pool" in out
     assert f"submission: {path}\n" in out
+
+
+def test_each_member_is_shown_with_its_views(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = BUILT.members
+    built = replace(BUILT, members=(replace(first, views=4), second))
+    tables.print_outcome(Outcome("main", 5, 3, 1, 3, 0.61, built, None))
+    out = [words(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["trial", "3", "lite0", "4", "0.750", "0.6100", "0.0200"] in out
+    assert ["trial", "7", "lite2", "all", "0.250", "0.6500", "0.0100"] in out  # as many as its recipe asks for
 
 
 def test_an_outcome_without_a_finished_fold_says_so(capsys: pytest.CaptureFixture[str]) -> None:

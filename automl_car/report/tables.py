@@ -204,11 +204,12 @@ def print_outcome(outcome: Outcome) -> None:
 
 
 def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
-    numbers = ("weight", "log loss", "gain")
+    numbers = ("views", "weight", "log loss", "gain")
     table = new_table("member", "backbone", *numbers, right=numbers)
     for member in ensemble.members:
+        views = str(member.views) if member.views else "all"
         cells = (_number(member.weight, 3), _number(member.log_loss), _number(member.gain))
-        table.add_row(member.name, member.backbone, *cells)
+        table.add_row(member.name, member.backbone, views, *cells)
     console.print(table)
     console.print(
         f"ensemble: log loss {ensemble.nested_log_loss:.4f} ± {1.96 * ensemble.standard_error:.4f} out of fold "
