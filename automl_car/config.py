@@ -127,7 +127,7 @@ class SpaceConfig(_Section):
     views: ViewCounts = Field(
         4,
         description="of each photo, or a list to search: the whole, its mirror image, closer ones; predictions are "
-        "averaged over them",
+        "averaged over 1, 2 or all of them",
     )
     progressive: ShareRange = Field(
         1.0, description="share of the image size that training begins with; 1: the full size throughout"

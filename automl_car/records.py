@@ -131,8 +131,8 @@ class Recipe:
         ema: half-life, in epochs, of the running mean of the weights that is validated and kept; 0 switches it off.
         clip_norm: largest norm of a gradient; 0 switches clipping off.
         flip: whether mirror images join, at validation and test and among the views.
-        views: how many views of each photo predictions are averaged over, and a head is trained on: the photo, its
-            mirror image, then closer ones (`training/views.py`).
+        views: how many views of each photo predictions are averaged over at most, and a head is trained on: the photo,
+            its mirror image, then closer ones (`training/views.py`).
         shrinkage: of the covariance of frozen features, in [0, 1], where a linear head is fitted to them.
         power: that frozen features are raised to before (tuning: head).
         weights: "pretrained", "random", or a file.
@@ -318,6 +318,8 @@ class FoldResult:
         reason: why the fold ended early; empty when it finished.
         images_per_second: training images that went forward and backward per second; 0 for heads.
         step: how its passes were computed: precision, memory layout, micro-batch; empty for heads.
+        view_losses: (number of views, log loss after the temperature that fits them), fewest views first; the last one
+            is of all views, and its log loss is `log_loss`. Empty for folds of earlier versions.
     """
 
     recipe_id: str
@@ -333,6 +335,7 @@ class FoldResult:
     images_per_second: float = 0.0
     step: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    view_losses: tuple[tuple[int, float], ...] = ()
 
 
 # ---- ensemble -------------------------------------------------------------------------------------------------------
@@ -349,7 +352,7 @@ class Candidate:
         test_logits: float (T, C): mean over the fold models; (0, C) without a test set.
         recipe_id: of its folder in the fold store; empty for predictions that came from elsewhere.
         folds: the finished folds that the logits are from.
-        views: of each photo that the logits are the mean of; 0: as many as the recipe asks for.
+        views: of each photo that the test logits are the mean of; 0: as many as the recipe asks for.
     """
 
     name: str

@@ -4,9 +4,13 @@
         model.safetensors   weights: of the whole network, or of the linear head alone
         oof.npz             rows int64 (n,), logits float32 (n, C) of the fold's validation rows
         test.npz            logits float32 (T, C) of the test rows; absent without a test set
+        views-<n>.npz       rows int64 (n,), oof float16 (n, C), test float16 (T, C): the same from fewer views
         record.json         the FoldResult, the recipe, the sha256 of each file above, and a fingerprint of all this
 
 `record.json` is written last, so a fold is finished when it is there and the checksums hold.
+
+Logits from fewer views only serve where they are the better ones, and are kept in half precision: with 396 classes,
+33,137 photos and 8,258 test photos in five folds a trial takes 118 MB, and 59 MB more for each smaller number of views.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,37 +42,66 @@ class FoldLogits:
         rows: int64 (n,): training rows that the fold validates on.
         oof: float32 (n, C).
         test: float32 (T, C); T is 0 without a test set.
+        views: of each photo that the logits are the mean of; 0: as many as the recipe asks for.
     """
 
     rows: IntArray
     oof: NDArray[np.float32]
     test: NDArray[np.float32]
+    views: int = 0
 
 
-def write_fold(task: FoldTask, result: FoldResult, logits: FoldLogits, model: bytes) -> None:
+def write_fold(
+    task: FoldTask, result: FoldResult, logits: FoldLogits, model: bytes, fewer: Sequence[FoldLogits] = ()
+) -> None:
     """Put a finished fold into the store.
 
     Args:
         task: names the folder.
         result: how training went.
-        logits: of validation and test rows.
+        logits: of validation and test rows, from all views.
         model: the weights, in safetensors format.
+        fewer: logits of the same rows from fewer views.
     """
     directory = task.fold_directory
     directory.mkdir(parents=True, exist_ok=True)
-    files = {"model.safetensors": model, "oof.npz": _npz(rows=logits.rows, logits=logits.oof)}
-    if len(logits.test):
-        files["test.npz"] = _npz(logits=logits.test)
-    for name, data in files.items():
+    checksums = {}
+    for name, data in _files(logits, model, fewer):
         write_atomically(directory / name, data)
+        checksums[name] = hashlib.sha256(data).hexdigest()
     record: dict[str, Any] = {
         "format": _FORMAT,
         "result": dataclasses.asdict(result),
         "recipe": task.recipe.to_json(),
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        "sha256": checksums,
     }
     record["fingerprint"] = fingerprint(record)
     write_atomically(directory / "record.json", json.dumps(record, ensure_ascii=False, indent=1))
+
+
+def _files(logits: FoldLogits, model: bytes, fewer: Sequence[FoldLogits]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file of a fold but the record, one at a time."""
+    yield "model.safetensors", model
+    yield "oof.npz", _npz(rows=logits.rows, logits=logits.oof)
+    if len(logits.test):
+        yield "test.npz", _npz(logits=logits.test)
+    for part in fewer:
+        yield _views_file(part.views), _npz(rows=part.rows, oof=_halved(part.oof), test=_halved(part.test))
+
+
+def _views_file(views: int) -> str:
+    return f"views-{views}.npz"
+
+
+def _halved(logits: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Half precision, in which each row's largest logit is 0.
+
+    A constant added to a row changes no probability, and float16 is finest near 0: with 11 bits, logits are off by less
+    than a two-thousandth of their distance from the largest one.
+    """
+    centred = logits - logits.max(axis=1, keepdims=True)
+    halved: NDArray[np.float16] = np.maximum(centred, np.finfo(np.float16).min).astype(np.float16)
+    return halved
 
 
 def read_result(directory: Path, *, check_files: bool = True) -> FoldResult | None:
@@ -87,24 +120,39 @@ def read_result(directory: Path, *, check_files: bool = True) -> FoldResult | No
         for name, checksum in record["sha256"].items():
             _read_checked(directory / name, checksum)
     values: dict[str, Any] = record["result"]
-    return FoldResult(**{**values, "curve": tuple(Epoch(**epoch) for epoch in values["curve"])})
+    curve = tuple(Epoch(**epoch) for epoch in values["curve"])
+    view_losses = tuple((int(views), float(loss)) for views, loss in values.get("view_losses", ()))
+    return FoldResult(**{**values, "curve": curve, "view_losses": view_losses})
 
 
-def read_logits(directory: Path) -> FoldLogits:
+def read_logits(directory: Path, *, views: int = 0) -> FoldLogits:
     """The logits of a finished fold.
 
+    Args:
+        views: how many of each photo they are the mean of, one of `FoldResult.view_losses`; 0 for all.
+
     Raises:
-        StoreError: the fold is not there or damaged; the message names the file.
+        StoreError: the fold is not there or damaged, or has no logits of so many views; the message names the file.
     """
     record = _read_record(directory)
     if record is None:
         raise StoreError(f"`{directory}` holds no finished fold.")
     checksums: Mapping[str, str] = record["sha256"]
+    if views not in (0, record["recipe"]["views"]):
+        return _read_fewer(directory, checksums, views)
     oof = _read_npz(directory / "oof.npz", checksums["oof.npz"])
     test = np.zeros((0, oof["logits"].shape[1]), np.float32)
     if "test.npz" in checksums:
         test = _read_npz(directory / "test.npz", checksums["test.npz"])["logits"]
-    return FoldLogits(oof["rows"], oof["logits"], test)
+    return FoldLogits(oof["rows"], oof["logits"], test, views)
+
+
+def _read_fewer(directory: Path, checksums: Mapping[str, str], views: int) -> FoldLogits:
+    name = _views_file(views)
+    if name not in checksums:
+        raise StoreError(f"The fold in `{directory}` has no `{name}`.")
+    arrays = _read_npz(directory / name, checksums[name])
+    return FoldLogits(arrays["rows"], arrays["oof"].astype(np.float32), arrays["test"].astype(np.float32), views)
 
 
 def read_model(directory: Path) -> bytes:

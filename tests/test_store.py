@@ -30,6 +30,7 @@ RESULT = FoldResult(
     peak_memory_bytes=2**40,
     images_per_second=12.5,
     versions={"torch": "2.10.0"},
+    view_losses=((1, 0.4), (2, 0.1 + 0.2)),
 )
 
 
@@ -77,6 +78,50 @@ def test_the_logits_come_back_bit_by_bit(stored: Path) -> None:
 
 def test_the_model_comes_back_byte_by_byte(stored: Path) -> None:
     assert read_model(stored) == MODEL
+
+
+def _fewer(scale: float = 1.0) -> FoldLogits:
+    random = np.random.default_rng(1)
+    oof, test = (scale * random.normal(size=(rows, 5)).astype(np.float32) for rows in (3, 4))
+    return FoldLogits(np.array([1, 4, 7]), oof, test, views=1)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3, 1e6])
+def test_logits_from_fewer_views_come_back_with_the_probabilities_that_they_had(task: FoldTask, scale: float) -> None:
+    fewer = _fewer(scale)
+    write_fold(task, RESULT, _logits(), MODEL, [fewer])
+    again = read_logits(task.fold_directory, views=1)
+    np.testing.assert_array_equal(again.rows, fewer.rows)
+    for found, expected in ((again.oof, fewer.oof), (again.test, fewer.test)):
+        distance = expected - expected.max(1, keepdims=True)
+        near = distance > -6e4  # farther from the largest one, a class has no probability left
+        np.testing.assert_allclose((found - found.max(1, keepdims=True))[near], distance[near], rtol=5e-4, atol=1e-7)
+        assert np.isfinite(found).all()
+
+
+def test_they_change_nothing_in_the_logits_from_all_views(task: FoldTask) -> None:
+    write_fold(task, RESULT, _logits(), MODEL, [_fewer()])
+    np.testing.assert_array_equal(read_logits(task.fold_directory).oof, _logits().oof, strict=True)
+
+
+def test_as_many_views_as_the_recipe_has_are_all(stored: Path, task: FoldTask) -> None:
+    logits = read_logits(stored, views=task.recipe.views)
+    np.testing.assert_array_equal(logits.oof, _logits().oof, strict=True)
+
+
+def test_a_number_of_views_that_is_not_there_is_an_error(stored: Path) -> None:
+    with pytest.raises(StoreError, match=r"views-1\.npz"):
+        read_logits(stored, views=1)
+
+
+def test_a_result_of_an_earlier_version_has_no_view_losses(stored: Path) -> None:
+    path = stored / "record.json"
+    record = json.loads(path.read_text())
+    del record["result"]["view_losses"]
+    record["fingerprint"] = fingerprint({key: value for key, value in record.items() if key != "fingerprint"})
+    path.write_text(json.dumps(record))
+    result = read_result(stored)
+    assert result == dataclasses.replace(RESULT, view_losses=())
 
 
 def test_without_a_test_set_the_test_logits_have_no_rows_and_all_classes(task: FoldTask) -> None:

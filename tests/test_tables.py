@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,15 @@ def test_an_outcome_tells_its_members_and_where_the_submission_is(capsys: pytest
     assert "expected on 3 test photos: 0.5400, in 95 of 100 cases within 0.4000 … 0.6800" in out
     assert out.index("plain mean") < out.index("best trial alone") < out.index("this ensemble")
     assert f"submission: {path}\n" in out
+
+
+def test_each_member_is_shown_with_its_views(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = BUILT.members
+    built = replace(BUILT, members=(replace(first, views=4), second))
+    tables.print_outcome(Outcome("main", 5, 3, 1, 3, 0.61, built, None))
+    out = [words(line) for line in capsys.readouterr().out.splitlines()]
+    assert ["trial", "3", "lite0", "4", "0.750", "0.6100", "0.0200"] in out
+    assert ["trial", "7", "lite2", "all", "0.250", "0.6500", "0.0100"] in out  # as many as its recipe asks for
 
 
 def test_an_outcome_without_a_finished_fold_says_so(capsys: pytest.CaptureFixture[str]) -> None:

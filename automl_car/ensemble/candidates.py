@@ -9,8 +9,9 @@ from tempfile import TemporaryFile
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.ensemble.view_counts import ViewLosses, choose_view_counts
 from automl_car.records import Candidate, Dataset, Folds, IntArray
-from automl_car.store import read_logits
+from automl_car.store import read_logits, read_result
 
 
 def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[int], dataset: Dataset) -> Candidate:
@@ -25,7 +26,8 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
 
     Returns:
         Out-of-fold logits of the rows of those folds, ascending; test logits are the mean over the fold models. Both
-        are mapped into memory, so that a study of many trials takes no more of it than one of few.
+        are from as many views as `choose_view_counts` says, and mapped into memory, so that a study of many trials
+        takes no more of it than one of few.
 
     Raises:
         StoreError: a fold is missing or damaged.
@@ -33,10 +35,13 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
     oof = np.empty((len(dataset.train_paths), dataset.num_classes), np.float32)
     test = np.zeros((len(dataset.test_paths), dataset.num_classes), np.float32)
     answered = np.zeros(len(oof), np.bool_)
+    views = choose_view_counts({fold: _view_losses(directory / f"fold-{fold}") for fold in folds})
     for fold in folds:
-        stored = read_logits(directory / f"fold-{fold}")
+        stored = read_logits(directory / f"fold-{fold}", views=views.oof[fold])
         oof[stored.rows] = stored.oof
         answered[stored.rows] = True
+        if views.oof[fold] != views.test and len(test):
+            stored = read_logits(directory / f"fold-{fold}", views=views.test)
         # Logits are averaged, not probabilities: the temperature that is fitted to single fold models then fits their
         # mean too. On models of the Hecto AI challenge the two differed by 0.0003.
         if len(test):
@@ -49,7 +54,13 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
         _on_disk(test, directory),
         recipe_id=directory.name,
         folds=tuple(sorted(folds)),
+        views=views.test,
     )
+
+
+def _view_losses(directory: Path) -> ViewLosses:
+    result = read_result(directory, check_files=False)
+    return result.view_losses if result else ()
 
 
 def _on_disk(logits: NDArray[np.float32], directory: Path) -> NDArray[np.float32]:

@@ -208,11 +208,12 @@ def print_outcome(outcome: Outcome) -> None:
 
 
 def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
-    numbers = ("weight", "log loss", "gain")
+    numbers = ("views", "weight", "log loss", "gain")
     table = new_table("member", "backbone", *numbers, right=numbers)
     for member in ensemble.members:
+        views = str(member.views) if member.views else "all"
         cells = (_number(member.weight, 3), _number(member.log_loss), _number(member.gain))
-        table.add_row(member.name, member.backbone, *cells)
+        table.add_row(member.name, member.backbone, views, *cells)
     console.print(table)
     estimate = ensemble.estimate
     console.print(

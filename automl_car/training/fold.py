@@ -10,13 +10,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from automl_car.catalog.manager import Catalog
 from automl_car.curve import why_beaten
 from automl_car.data.prepare import Prepared
 from automl_car.errors import OutOfMemoryError, PluginError
 from automl_car.losses import log_loss
-from automl_car.records import Epoch, FoldResult, FoldTask
+from automl_car.records import Epoch, FoldResult, FoldTask, IntArray
 from automl_car.store import FoldLogits, write_fold
 from automl_car.temperature import fit_temperature
 from automl_car.training import device as devices
@@ -65,13 +66,15 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         ) from error
     rows = prepared.folds.validation_rows(task.fold)
     labels = np.asarray(prepared.dataset.labels)[rows]
-    temperature = fit_temperature(trained.validation, labels)
+    *fewer, logits = (FoldLogits(rows, said.validation, said.test, views) for views, said in trained.by_views.items())
+    judged = {part.views: _calibrated(part.oof, labels) for part in (*fewer, logits)}
+    temperature, calibrated = judged[logits.views]
     result = FoldResult(
         recipe_id=task.recipe_id,
         fold=task.fold,
         status="finished",
-        log_loss=log_loss(trained.validation, labels, temperature=temperature),
-        raw_log_loss=log_loss(trained.validation, labels),
+        log_loss=calibrated,
+        raw_log_loss=log_loss(logits.oof, labels),
         temperature=temperature,
         curve=tuple(curve),
         seconds=time.monotonic() - began,
@@ -79,9 +82,16 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         images_per_second=trained.images_per_second,
         step=trained.step,
         versions=versions(),
+        view_losses=tuple((views, loss) for views, (_, loss) in judged.items()),
     )
-    write_fold(task, result, FoldLogits(rows, trained.validation, trained.test), to_safetensors(trained.model))
+    write_fold(task, result, logits, to_safetensors(trained.model), fewer)
     return result
+
+
+def _calibrated(logits: NDArray[np.float32], labels: IntArray) -> tuple[float, float]:
+    """The temperature that fits these rows, and their log loss after it."""
+    temperature = fit_temperature(logits, labels)
+    return temperature, log_loss(logits, labels, temperature=temperature)
 
 
 def _refuse_edited(task: FoldTask, catalog: Catalog) -> None:

@@ -1,4 +1,4 @@
-"""Logits of a trained network for photos: the mean over views of each."""
+"""Logits of a trained network for photos: the mean over views of each, or over the first few of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from automl_car.catalog.records import Backbone
 from automl_car.records import IntArray
@@ -27,12 +28,40 @@ def predict_logits(
     views: Sequence[View],
     check: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
-    """Logits float32 (n, C) of `rows`, in their order.
+    """Logits float32 (n, C) of `rows`, in their order: those of `predict_by_views` with all views."""
+    predicted = predict_by_views(
+        passes,
+        pick,
+        rows,
+        backbone=backbone,
+        image_size=image_size,
+        batch_size=batch_size,
+        views=views,
+        counts=(len(views),),
+        check=check,
+    )
+    return predicted[len(views)]
+
+
+def predict_by_views(
+    passes: Passes,
+    pick: Pick,
+    rows: Sequence[int] | IntArray,
+    *,
+    backbone: Backbone,
+    image_size: int,
+    batch_size: int,
+    views: Sequence[View],
+    counts: Sequence[int],
+    check: Callable[[], None] = lambda: None,
+) -> dict[int, NDArray[np.float32]]:
+    """Logits float32 (n, C) of `rows`, in their order, for each of several numbers of views; no pass is run twice.
 
     Args:
         passes: of a network from images (B, 3, S, S) to logits (B, C).
         pick: returns the photo of a row as uint8 (H, W, 3).
-        views: of each photo, see `views.choose_views`; their logits are averaged.
+        views: of each photo, see `views.choose_views`.
+        counts: for each of them, the logits of so many first views are averaged.
         check: called before each batch; what it raises ends the prediction.
     """
     was_training = passes.model.training
@@ -40,10 +69,12 @@ def predict_logits(
     batches = view_batches(
         pick, rows, views, backbone=backbone, image_size=image_size, batch_size=batch_size, device=passes.device
     )
-    parts = []
+    parts: dict[int, list[Tensor]] = {count: [] for count in counts}
     with torch.inference_mode():
         for batch in batches:
             check()
-            parts.append(torch.stack([passes.forward(images) for images in batch.values()]).mean(0))
+            logits = torch.stack([passes.forward(images) for images in batch.values()])
+            for count in counts:
+                parts[count].append(logits[:count].mean(0))
     passes.model.train(was_training)
-    return torch.cat(parts).cpu().numpy()
+    return {count: torch.cat(means).cpu().numpy() for count, means in parts.items()}

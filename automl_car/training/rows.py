@@ -46,6 +46,10 @@ class Rows:
         """Those rows where the mask (n,) is true."""
         return replace(self, rows=self.rows[mask])
 
+    def first(self, views: int) -> Rows:
+        """The same rows in the first views alone."""
+        return replace(self, views=self.views[:views])
+
     def by_view(self) -> Iterator[tuple[slice, Tensor]]:
         """Chunks of the first view, then of the second, and so on.
 

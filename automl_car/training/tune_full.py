@@ -14,14 +14,14 @@ from automl_car.records import Epoch, IntArray, Progress
 from automl_car.training.choose_step import measured_steps, pick_step
 from automl_car.training.full import Split, fine_tune
 from automl_car.training.head import LinearHead, fit_discriminant
-from automl_car.training.inference import predict_logits
+from automl_car.training.inference import predict_by_views
 from automl_car.training.loader import pick_workers
 from automl_car.training.model import build_model
 from automl_car.training.photos import Pick
 from automl_car.training.rows import Rows
 from automl_car.training.step import Passes, Step, passes, plain_step
-from automl_car.training.views import choose_views
-from automl_car.training.work import Trained, Work
+from automl_car.training.views import choose_views, view_counts
+from automl_car.training.work import Predicted, Trained, Work
 
 # Of the covariance behind the start of fine-tuning. Much more than for a head that stays: the start must also suit
 # augmented photos, and features that are about to move.
@@ -50,17 +50,17 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
     )
     model.load_state_dict(best.state)
     validation = _predict(work, network, work.prepared.train_image, work.validation)
-    test = work.no_logits()
+    test = dict.fromkeys(validation, work.no_logits())
     if dataset.test_paths:
         test = _predict(work, network, work.prepared.test_image, np.arange(len(dataset.test_paths)))
-    filled = work.prepared.fill_test(test)
-    return Trained(validation, filled, best.state, best.images_per_second, asdict(network.step))
+    predicted = {views: Predicted(validation[views], work.prepared.fill_test(test[views])) for views in validation}
+    return Trained(predicted, best.state, best.images_per_second, asdict(network.step))
 
 
-def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> NDArray[np.float32]:
-    """Logits (n, C): the mean over all views of the recipe."""
+def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> dict[int, NDArray[np.float32]]:
+    """Logits (n, C) by number of views: 1, 2 and all of the recipe."""
     recipe = work.task.recipe
-    return predict_logits(
+    return predict_by_views(
         network,
         pick,
         rows,
@@ -68,6 +68,7 @@ def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> NDArray
         image_size=recipe.image_size,
         batch_size=recipe.batch_size,
         views=choose_views(recipe.views, flip=recipe.flip),
+        counts=view_counts(recipe.views),
     )
 
 

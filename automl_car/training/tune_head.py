@@ -16,7 +16,8 @@ from automl_car.records import Epoch, IntArray
 from automl_car.training.head import predict
 from automl_car.training.refine import train_head
 from automl_car.training.rows import Rows
-from automl_car.training.work import Trained, Work
+from automl_car.training.views import view_counts
+from automl_car.training.work import Predicted, Trained, Work
 
 
 def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
@@ -62,7 +63,12 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
             break
     assert best is not None  # the first epoch is always kept
     head, logits = best
-    tests = np.arange(len(work.prepared.dataset.test_paths))
-    test = predict(head, rows(features.test, tests), scratch) if len(tests) else work.no_logits()
+    tests = rows(features.test, np.arange(len(work.prepared.dataset.test_paths)))
+
+    def predicted(views: int) -> Predicted:
+        validation = logits if views == recipe.views else predict(head, held_out.first(views), scratch)
+        test = predict(head, tests.first(views), scratch) if len(tests) else work.no_logits()
+        return Predicted(validation, work.prepared.fill_test(test))
+
     model = {"weight": head.weight.cpu().contiguous(), "bias": head.bias.cpu().contiguous()}
-    return Trained(logits, work.prepared.fill_test(test), model)
+    return Trained({views: predicted(views) for views in view_counts(recipe.views)}, model)

@@ -66,6 +66,16 @@ def choose_views(count: int, *, flip: bool) -> tuple[View, ...]:
     return (_WITH_MIRRORS if flip else _WITHOUT_MIRRORS)[:count]
 
 
+def view_counts(views: int) -> tuple[int, ...]:
+    """The numbers of views whose predictions a fold keeps, so that the ensemble can choose: 1, 2 and all.
+
+    Example:
+        >>> view_counts(4), view_counts(2), view_counts(1)
+        ((1, 2, 4), (1, 2), (1,))
+    """
+    return tuple(sorted({min(count, views) for count in (1, 2, views)}))
+
+
 def cut(picture: Picture, side: float) -> Picture:
     """The middle of a picture.
 

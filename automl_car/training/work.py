@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,19 +80,30 @@ class Work:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
-    """What either kind of tuning leaves.
+class Predicted:
+    """What the kept model says.
 
     Attributes:
         validation: float32 (n, C): logits of the validation rows.
         test: float32 (T, C): logits of the test rows.
+    """
+
+    validation: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What either kind of tuning leaves.
+
+    Attributes:
+        by_views: what it says to so many views of each photo, for all of `views.view_counts`.
         model: weights by name.
         images_per_second: of training; 0 for heads.
         step: how the passes were computed; empty for heads.
     """
 
-    validation: NDArray[np.float32]
-    test: NDArray[np.float32]
+    by_views: Mapping[int, Predicted]
     model: dict[str, Tensor]
     images_per_second: float = 0.0
     step: dict[str, Any] = field(default_factory=dict)

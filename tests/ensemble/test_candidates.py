@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,3 +94,66 @@ def test_the_rows_of_all_folds_are_all_rows() -> None:
 def test_a_candidate_knows_which_folds_it_is_from(trial: Path) -> None:
     candidate = read_candidate("trial 0", "toy", trial, [2, 0], _dataset())
     assert (candidate.recipe_id, candidate.folds) == (trial.name, (0, 2))
+
+
+# ---- how many views -------------------------------------------------------------------------------------------------
+
+
+def _with_views(directory: Path, losses: dict[int, tuple[float, float]]) -> Path:
+    """A trial with logits from one view, all 1 less than 0, and from both, all 2 less; by fold, what each lost."""
+    for fold, (one, both) in losses.items():
+        rows = FOLDS.validation_rows(fold)
+        parts = [
+            FoldLogits(
+                rows,
+                np.tile(np.array([[0.0, -views]], np.float32), (len(rows), 1)),
+                np.tile(np.array([[0.0, -views]], np.float32), (TEST_ROWS, 1)),
+                views,
+            )
+            for views in (1, 2)
+        ]
+        result = FoldResult("def", fold, "finished", both, both, 1.0, (), 1.0, view_losses=((1, one), (2, both)))
+        write_fold(
+            FoldTask(Recipe("toy", views=2), "def", fold, directory, directory), result, parts[1], b"", parts[:1]
+        )
+    return directory / "def"
+
+
+def _views_of(logits: np.ndarray[Any, Any]) -> list[int]:
+    return [int(value) for value in -logits[:, 1]]
+
+
+def test_a_mirror_image_that_hurts_is_left_out(tmp_path: Path) -> None:
+    trial = _with_views(tmp_path, {0: (0.4, 0.5), 1: (0.4, 0.5), 2: (0.4, 0.5)})
+    candidate = read_candidate("trial 0", "toy", trial, range(3), _dataset())
+    assert candidate.views == 1
+    assert _views_of(candidate.oof_logits) == [1] * 7
+    assert _views_of(candidate.test_logits) == [1] * TEST_ROWS
+
+
+def test_a_mirror_image_that_helps_is_used(tmp_path: Path) -> None:
+    trial = _with_views(tmp_path, {0: (0.5, 0.4), 1: (0.5, 0.4), 2: (0.5, 0.4)})
+    candidate = read_candidate("trial 0", "toy", trial, range(3), _dataset())
+    assert candidate.views == 2
+    assert _views_of(candidate.oof_logits) == [2] * 7
+    assert _views_of(candidate.test_logits) == [2] * TEST_ROWS
+
+
+def test_no_row_chooses_for_itself(tmp_path: Path) -> None:
+    # One view is best in the mean of all folds, because of fold 0 alone; its own rows follow the others.
+    trial = _with_views(tmp_path, {0: (0.1, 0.9), 1: (0.5, 0.4), 2: (0.5, 0.4)})
+    candidate = read_candidate("trial 0", "toy", trial, range(3), _dataset())
+    assert candidate.views == 1
+    assert _views_of(candidate.oof_logits) == [2 if fold == 0 else 1 for fold in FOLDS.assignment]
+    assert _views_of(candidate.test_logits) == [1] * TEST_ROWS
+
+
+def test_folds_of_an_earlier_version_offer_all_views(trial: Path) -> None:
+    assert read_candidate("trial 0", "toy", trial, range(3), _dataset()).views == 0
+
+
+def test_damaged_logits_of_fewer_views_are_an_error(tmp_path: Path) -> None:
+    trial = _with_views(tmp_path, {0: (0.4, 0.5), 1: (0.4, 0.5), 2: (0.4, 0.5)})
+    (trial / "fold-1" / "views-1.npz").write_bytes(b"broken")
+    with pytest.raises(StoreError, match=r"views-1\.npz"):
+        read_candidate("trial 0", "toy", trial, range(3), _dataset())

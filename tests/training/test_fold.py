@@ -21,8 +21,11 @@ from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import DivergedError, OutOfMemoryError
 from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Recipe
 from automl_car.store import read_logits, read_model, read_result
+from automl_car.temperature import fit_temperature
 from automl_car.training.checkpoint import from_safetensors
+from automl_car.training.features import frozen_features
 from automl_car.training.fold import train_fold
+from automl_car.training.inference import predict_logits
 from automl_car.training.step import Step, passes
 from automl_car.training.views import choose_views
 
@@ -106,18 +109,54 @@ def test_both_log_losses_are_those_of_scikit_learn(bench: Bench, recipe: Recipe)
 
 
 @BOTH
+def test_logits_are_kept_for_one_view_two_and_all(bench: Bench, recipe: Recipe) -> None:
+    task = bench.task(replace(recipe, views=4))
+    result = bench.train(task)
+    labels = np.array(bench.prepared.dataset.labels)[bench.prepared.folds.validation_rows(1)]
+    assert [views for views, _ in result.view_losses] == [1, 2, 4]
+    assert result.view_losses[-1] == (4, result.log_loss)
+    for views, loss in result.view_losses:
+        oof = read_logits(task.fold_directory, views=views).oof.astype(np.float64)
+        calibrated = _softmax(oof / fit_temperature(oof, labels))
+        assert loss == pytest.approx(sklearn_log_loss(labels, calibrated, labels=[0, 1, 2]), abs=1e-3)
+
+
+def test_a_networks_logits_of_one_view_are_those_of_a_recipe_with_one(bench: Bench) -> None:
+    # Fine-tuning itself does not depend on the views, so both recipes end with the same network.
+    one, four = (bench.task(replace(FULL, views=views), step="plain") for views in (1, 4))
+    for task in (one, four):
+        bench.train(task)
+    expected, found = read_logits(one.fold_directory), read_logits(four.fold_directory, views=1)
+    np.testing.assert_allclose(_softmax(found.oof), _softmax(expected.oof), atol=1e-3)
+    np.testing.assert_allclose(_softmax(found.test), _softmax(expected.test), atol=1e-3)
+    assert not np.allclose(_softmax(found.oof), _softmax(read_logits(four.fold_directory).oof), atol=1e-3)
+
+
+def test_a_heads_logits_of_one_view_are_those_of_the_photos_features(bench: Bench) -> None:
+    task = bench.task(replace(HEAD, views=4))
+    bench.train(task)
+    head = from_safetensors(read_model(task.fold_directory))
+    backbone, photo = bench.catalog.backbone("toy"), choose_views(1, flip=True)
+    cpu = torch.device("cpu")
+    features = frozen_features(backbone, HEAD, photo, bench.prepared, task.cache, cpu, lambda done, total: None)
+    found = read_logits(task.fold_directory, views=1)
+    for logits, values in ((found.oof, features.train[0][found.rows]), (found.test, features.test[0])):
+        powered = np.sign(values) * np.abs(values.astype(np.float64)) ** HEAD.power
+        expected = powered @ head["weight"].numpy().T + head["bias"].numpy()
+        np.testing.assert_allclose(_softmax(logits), _softmax(expected), atol=2e-3)
+
+
+@BOTH
 def test_a_fold_learns_what_the_photos_show(bench: Bench, recipe: Recipe) -> None:
     recipe = replace(recipe, epochs=15 if recipe.tuning == "full" else 3, learning_rate=0.02)
     assert bench.train(bench.task(recipe)).log_loss < 0.7 * np.log(3)
 
 
 def test_the_weights_of_a_full_fold_give_its_logits(bench: Bench) -> None:
-    task = bench.task(FULL)
+    task = bench.task(FULL, step="plain")
     bench.train(task)
     model = bench.catalog.backbone("toy").build(3, pretrained=False, width=8)
     model.load_state_dict(from_safetensors(read_model(task.fold_directory)))
-    from automl_car.training.inference import predict_logits
-
     logits = read_logits(task.fold_directory)
     again = predict_logits(
         passes(model, Step(), torch.device("cpu")),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from automl_car.catalog.records import Backbone
-from automl_car.training.inference import predict_logits
+from automl_car.training.inference import predict_by_views, predict_logits
 from automl_car.training.photos import Normaliser, evaluation_picture
 from automl_car.training.step import Step, passes
 from automl_car.training.views import choose_views, cut
@@ -75,6 +75,18 @@ def test_closer_views_join_the_mean() -> None:
     plain = passes(LeftRedRightBlue(), Step(), CPU)
     found = predict_logits(plain, pick, [2, 0, 1], backbone=BACKBONE, image_size=16, batch_size=2, views=views)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_the_first_views_alone_give_what_fewer_views_give(batch_size: int) -> None:
+    plain = passes(LeftRedRightBlue(), Step(), CPU)
+    options = {"backbone": BACKBONE, "image_size": 16, "batch_size": batch_size}
+    views = choose_views(4, flip=True)
+    found = predict_by_views(plain, pick, [2, 0, 1], views=views, counts=(1, 2, 4), **options)
+    assert sorted(found) == [1, 2, 4]
+    for count, logits in found.items():
+        expected = predict_logits(plain, pick, [2, 0, 1], views=views[:count], **options)
+        np.testing.assert_allclose(logits, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 100])

@@ -33,6 +33,12 @@ def test_means_are_taken_over_the_views_after_the_power() -> None:
     np.testing.assert_allclose(torch.cat([features for _, features in rows.means()]), expected, rtol=1e-5)
 
 
+def test_the_mean_over_the_first_view_is_that_view() -> None:
+    rows = Rows(VIEWS, CHOSEN, chunk=3).first(1)
+    expected = VIEWS[0][CHOSEN].astype(np.float32)
+    np.testing.assert_array_equal(torch.cat([features for _, features in rows.means()]), expected)
+
+
 def test_reading_changes_nothing_in_the_arrays() -> None:
     view = VIEWS[0].astype(np.float32)
     for _, features in Rows((view,), np.arange(20)).by_view():
