@@ -67,9 +67,12 @@ class FinishedFolds:
     def test_logits(self, member: Member, fold: int) -> NDArray[Any]:
         """Logits (T, C) by the model of one fold; by all models on average where the member lacks that fold."""
         folds = (fold,) if fold in member.folds else member.folds
-        logits = [read_logits(self.directory / member.recipe_id / f"fold-{done}").test for done in folds]
+        logits = [read_logits(self._fold(member, done), views=member.views).test for done in folds]
         mean: NDArray[Any] = np.mean(logits, axis=0)
         return mean
+
+    def _fold(self, member: Member, fold: int) -> Path:
+        return self.directory / member.recipe_id / f"fold-{fold}"
 
 
 def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | None = None) -> FinishedFolds:
