@@ -75,10 +75,19 @@ class Study:
         """A trial that was stopped after these folds."""
         self.add(recipe_id, noise, folds, TrialState.FAIL, stopped=True, retry_of=retry_of)
 
-    def built(self, top_k: int = 5, freeze: bool | None = None, folds: Folds = FOLDS) -> pipeline.Outcome:
-        """The ensemble of its trials."""
+    def built(
+        self, top_k: int = 5, freeze: bool | None = None, folds: Folds = FOLDS, *, ended: bool = False
+    ) -> pipeline.Outcome:
+        """The ensemble of its trials, while the search goes on or when it has `ended`."""
         return pipeline.ensemble(
-            self.workspace, Config(), study="main", output=None, top_k=top_k, data=(DATA, folds), freeze=freeze
+            self.workspace,
+            Config(),
+            study="main",
+            output=None,
+            top_k=top_k,
+            data=(DATA, folds),
+            freeze=freeze,
+            thorough=ended,
         )
 
     def members(self) -> set[str]:
@@ -239,6 +248,15 @@ def test_a_worse_ensemble_leaves_the_one_of_before_and_says_so(study: Study) -> 
     assert "log loss is" in worse.kept
     assert f"not {worse.ensemble.nested_log_loss:.4f}" in worse.kept
     assert kept_log_loss(study) == before < worse.ensemble.nested_log_loss
+
+
+def test_at_the_end_of_a_search_the_ensemble_of_all_trials_is_the_submission(study: Study) -> None:
+    study.add("c", 1.4)
+    study.built()
+    ended = study.built(top_k=1, ended=True)
+    assert ended.kept == ""
+    assert ended.ensemble is not None
+    assert kept_log_loss(study) == ended.ensemble.nested_log_loss
 
 
 def test_ensembles_of_different_photos_are_compared_on_those_that_they_share(study: Study) -> None:

@@ -41,7 +41,7 @@ def lint(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a submission against the contest's sample, before it is filed.
+    """Check a submission against the contest's sample.
 
     Ids and their order, the header byte for byte, values, row sums, and columns that count as one class.
     """

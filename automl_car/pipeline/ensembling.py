@@ -36,11 +36,13 @@ def ensemble(
     """Pool and calibrate the study's trials, and write the submission.
 
     Args:
-        output: a file to write the submission to; by default it is studies/<study>/submission.csv, where it replaces
-            one that is worse.
+        output: a file to write the submission to; None where a search builds it, whose submission goes to
+            studies/<study>/submission.csv.
         top_k: members at most.
         data: of the study, where they are at hand; else they are read.
         thorough: whether to tell, too, what to expect of the test set, and what other choices would have come to.
+            While a search goes on there is no time for it, and only a better ensemble replaces the submission; at its
+            end the ensemble of all trials does, so that a search that was interrupted comes to the same as any other.
         freeze: True: keep this submission in studies/<study>, whatever comes; False: no longer; None: as it was.
         oof: a file for the out-of-fold predictions, formed like a submission; `labels.csv` beside it has the labels.
 
@@ -55,7 +57,8 @@ def ensemble(
         return _outcome(loaded, study)
     directory = workspace.reports(study)
     directory.mkdir(parents=True, exist_ok=True)
-    why = _keep(Submission(directory, finished.dataset, finished.folds), pooled, freeze)
+    kept = Submission(directory, finished.dataset, finished.folds)
+    why = _keep(kept, pooled, freeze, only_better=output is not None or not thorough)
     write_atomically(directory / "trials.csv", trials_csv(loaded))
     rehearsal = None
     if thorough and finished.dataset.submission is not None:
@@ -78,12 +81,12 @@ def ensemble(
     )
 
 
-def _keep(kept: Submission, pooled: Pooled, freeze: bool | None) -> str:
-    """Keep the better one in the study's folder; why the old one stays, or nothing."""
+def _keep(kept: Submission, pooled: Pooled, freeze: bool | None, *, only_better: bool) -> str:
+    """Keep the better one, or the new one, in the study's folder; why the old one stays, or nothing."""
     if freeze is not None:
         kept.unfreeze()
     if not freeze:
-        return kept.update(pooled.ensemble, pooled.rows)
+        return kept.update(pooled.ensemble, pooled.rows, only_better=only_better)
     kept.replace(pooled.ensemble, pooled.rows)
     kept.freeze(pooled.ensemble)
     return ""

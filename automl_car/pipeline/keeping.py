@@ -37,12 +37,13 @@ class Submission:
         """Of the contest's file."""
         return self.directory / "submission.csv"
 
-    def update(self, built: Ensemble, rows: IntArray) -> str:
-        """Replace what is kept by a better ensemble.
+    def update(self, built: Ensemble, rows: IntArray, *, only_better: bool = True) -> str:
+        """Replace what is kept by another ensemble, unless it is frozen.
 
         Args:
             built: the new one.
             rows: int64: the training rows that its numbers are of.
+            only_better: whether one that is no better leaves what is kept.
 
         Returns:
             Why the old one stays; empty where it was replaced.
@@ -51,7 +52,7 @@ class Submission:
             when = json.loads(frozen.read_text(encoding="utf-8"))["when"]
             return f"the submission is frozen since {when}; `automl-car ensemble --no-freeze` writes a new one"
         losses = row_losses(built, self.dataset, rows)
-        if why := self._why_better(rows, losses):
+        if only_better and (why := self._why_better(rows, losses)):
             return why
         self.replace(built, rows)
         return ""
