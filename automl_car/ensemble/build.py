@@ -19,7 +19,7 @@ from automl_car.ensemble.estimate import (
     splits,
 )
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
-from automl_car.ensemble.pool import SMALLEST_PROBABILITY
+from automl_car.ensemble.pool import SMALLEST_PROBABILITY, PoolKind
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
 from automl_car.memory import give_back_memory
@@ -29,7 +29,9 @@ from automl_car.temperature import fit_temperature
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
-def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, *, top_k: int) -> Ensemble:
+def build_ensemble(
+    candidates: Sequence[Candidate], labels: IntArray, folds: IntArray, *, top_k: int, pool: PoolKind | None = None
+) -> Ensemble:
     """Chooses members, weights and calibration by cross-fitted log loss, then fits them on all rows.
 
     Args:
@@ -39,6 +41,7 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
         labels: class indices (N,).
         folds: the fold of each row (N,). If all are of one fold, five fixed random splits take the folds' place.
         top_k: most members.
+        pool: the only mean that may be chosen; None leaves the choice to the cross-fitted log loss.
 
     Raises:
         ConfigError: `top_k` is below 1.
@@ -48,7 +51,7 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
     give_back_memory()  # reading the candidates took much
     calibrated = _calibrate_each(candidates, labels)
     folds = splits(folds)
-    plan, honest, best_single = _choose_plan(candidates, calibrated, labels, folds, top_k)
+    plan, honest, best_single = _choose_plan(candidates, calibrated, labels, folds, top_k, pool)
     fitted, members = _fit_on_all_rows(candidates, calibrated, labels, plan, top_k)
     return Ensemble(
         members=members,
@@ -66,11 +69,16 @@ def build_ensemble(candidates: Sequence[Candidate], labels: IntArray, folds: Int
 
 
 def _choose_plan(
-    candidates: Sequence[Candidate], calibrated: Calibrated, labels: IntArray, folds: IntArray, top_k: int
+    candidates: Sequence[Candidate],
+    calibrated: Calibrated,
+    labels: IntArray,
+    folds: IntArray,
+    top_k: int,
+    pool: PoolKind | None,
 ) -> tuple[Plan, CrossFit, float]:
     """The plan to ship, how it did on rows that it was not fitted on, and what the best trial alone lost there."""
     cross_fits = cross_fit(candidates, calibrated, labels, folds, top_k=top_k)
-    plan = choose_plan(cross_fits)
+    plan = choose_plan(cross_fits, pool=pool)
     return plan, cross_fits[plan], cross_fits[SINGLE].log_loss
 
 

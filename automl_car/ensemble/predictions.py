@@ -5,6 +5,7 @@ Used by the scorer, by the check of a submission and wherever prediction files a
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import unicodedata
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from automl_car.errors import DataError
-from automl_car.records import FloatArray
+from automl_car.records import FloatArray, SubmissionFormat
 
 _MOST_SHOWN = 3
 
@@ -52,6 +53,29 @@ def parse_predictions(data: bytes, name: str) -> Predictions:
     _require_distinct("Columns", columns, name)
     _require_distinct("Ids", ids, name)
     return Predictions(columns, ids, _numbers(rows, name))
+
+
+def read_form(path: Path, predictions: Predictions, column_classes: tuple[int, ...]) -> SubmissionFormat:
+    """The form of a prediction file: its header byte for byte, and its ids in order.
+
+    Args:
+        path: of the file.
+        predictions: what was read from it.
+        column_classes: the index of each column's class.
+    """
+    data = _read_bytes(path)
+    lines = io.StringIO(data.decode("utf-8-sig"), newline="").readlines()
+    reader = csv.reader(lines)
+    next(row for row in reader if row)
+    header = "".join(lines[: reader.line_num]).lstrip("\r\n")  # blank lines before it are no part of it
+    return SubmissionFormat(
+        header=header.rstrip("\r\n"),
+        columns=predictions.columns,
+        column_classes=column_classes,
+        ids=predictions.ids,
+        bom=data.startswith(codecs.BOM_UTF8),
+        newline="\r\n" if header.endswith("\r\n") else "\n",
+    )
 
 
 def read_table(path: Path) -> list[list[str]]:

@@ -53,8 +53,11 @@ def score_submission(submission: Path, labels: Path) -> Score:
         DataError: what the contest would refuse: other ids, a missing class, NaN, a value outside [0, 1], or a row
             that has nothing on any class.
     """
-    predictions = read_predictions(submission)
-    answers = read_answers(labels)
+    return score_predictions(read_predictions(submission), read_answers(labels), submission, labels)
+
+
+def score_predictions(predictions: Predictions, answers: dict[str, str], submission: Path, labels: Path) -> Score:
+    """The same for what was read from both files, whose paths are for messages alone."""
     _require_same_ids(predictions, answers, submission, labels)
     classes = sorted(set(answers.values()))
     ids = sorted(answers)

@@ -40,7 +40,21 @@ def write_submission(path: Path, probabilities: FloatArray, dataset: Dataset) ->
     expected = (len(dataset.test_ids), dataset.num_classes)
     if probabilities.shape != expected:
         raise ValueError(f"The probabilities for {path} have shape {probabilities.shape}, not {expected}.")
-    data = _render(probabilities[_order_of_sample(dataset, form)], form)
+    write_in_form(path, probabilities[_order_of_sample(dataset, form)], form)
+
+
+def write_in_form(path: Path, probabilities: FloatArray, form: SubmissionFormat) -> None:
+    """Writes probabilities whose rows are in the form's order already; an older file stays until this one is checked.
+
+    Args:
+        path: of the CSV file.
+        probabilities: (T, classes) in the order of `form.ids`; every value above 0, each row with sum 1.
+        form: header, ids, and the class of each column.
+
+    Raises:
+        ValueError: the probabilities do not make a valid file; nothing was written.
+    """
+    data = _render(probabilities, form)
     problems = find_problems(data, str(path), form)
     if problems:
         raise ValueError(f"{path} was not written, because it would be invalid: " + "; ".join(problems) + ".")
