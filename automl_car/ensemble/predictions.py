@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from automl_car.ensemble.large_table import LARGE_BYTES, parse_large
 from automl_car.errors import DataError
 from automl_car.records import FloatArray, SubmissionFormat
 
@@ -47,12 +48,17 @@ def read_predictions(path: Path) -> Predictions:
 
 def parse_predictions(data: bytes, name: str) -> Predictions:
     """The same for the bytes of a file; `name` is what errors call it."""
-    header, *rows = parse_table(data, name)
+    large = parse_large(data) if len(data) >= LARGE_BYTES else None
+    header, ids, values = large or _parse_cells(data, name)
     columns = tuple(unicodedata.normalize("NFC", column) for column in header[1:])
-    ids = tuple(row[0] for row in rows)
     _require_distinct("Columns", columns, name)
-    _require_distinct("Ids", ids, name)
-    return Predictions(columns, ids, _numbers(rows, name))
+    _require_distinct("Ids", tuple(ids), name)
+    return Predictions(columns, tuple(ids), values)
+
+
+def _parse_cells(data: bytes, name: str) -> tuple[list[str], list[str], FloatArray]:
+    header, *rows = parse_table(data, name)
+    return header, [row[0] for row in rows], _numbers(rows, name)
 
 
 def read_form(path: Path, predictions: Predictions, column_classes: tuple[int, ...]) -> SubmissionFormat:

@@ -76,9 +76,16 @@ def _order_of_sample(dataset: Dataset, form: SubmissionFormat) -> IntArray:
 
 def _render(probabilities: FloatArray, form: SubmissionFormat) -> bytes:
     """The whole file; nine significant digits, so that a row's rounding errors stay below 1e-8."""
-    text = io.StringIO(newline="")
-    text.write(form.header + form.newline)
-    rows = csv.writer(text, lineterminator=form.newline)  # quotes an id where it must
+    row_format = ",%.9g" * len(form.columns)
+    lines = [form.header]
     for name, row in zip(form.ids, probabilities[:, form.column_classes], strict=True):
-        rows.writerow([name, *(f"{value:.9g}" for value in row.tolist())])  # a row at a time: lists are large
-    return text.getvalue().encode("utf-8-sig" if form.bom else "utf-8")
+        lines.append(_quote(name) + row_format % tuple(row.tolist()))  # a row at a time: lists are large
+    text = form.newline.join([*lines, ""])
+    return text.encode("utf-8-sig" if form.bom else "utf-8")
+
+
+def _quote(name: str) -> str:
+    """An id as a cell, quoted where it must be."""
+    cell = io.StringIO(newline="")
+    csv.writer(cell, lineterminator="").writerow([name])
+    return cell.getvalue()

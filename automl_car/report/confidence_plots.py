@@ -105,12 +105,11 @@ def _draw_histograms(axes: Axes, values: Sequence[FloatArray], labels: Sequence[
 
 
 def _draw_classes(files: Sequence[Confidence], labels: Sequence[str]) -> bytes:
-    figure, axes = _new_figure("Rows of each class", "classes, the most frequent first", "rows")
+    figure, axes = _new_figure("Rows of each class", "classes, the most frequent first", "rows (dashed: expected)")
     ranks = np.arange(1, len(files[0].classes) + 1)
     for file, label in zip(files, labels, strict=True):
-        (line,) = axes.plot(ranks, np.sort(file.counts)[::-1], label=f"{label}: on top", linewidth=1.5)
-        expected = np.sort(file.expected)[::-1]
-        axes.plot(ranks, expected, "--", color=line.get_color(), label=f"{label}: expected", linewidth=1)
+        (line,) = axes.plot(ranks, np.sort(file.counts)[::-1], label=label, linewidth=1.5)
+        axes.plot(ranks, np.sort(file.expected)[::-1], "--", color=line.get_color(), linewidth=1)
     axes.set_ylim(bottom=0)
     return _finish(figure, axes)
 
@@ -131,18 +130,19 @@ def _draw_agreement(comparison: Comparison, labels: Sequence[str]) -> bytes:
 
 def _draw_reliability(analysis: Analysis, labels: Sequence[str]) -> bytes:
     title = "Reliability: right as often as sure?"
-    figure, axes = _new_figure(title, "mean confidence of a bin", "accuracy of the bin", size=(6.4, 6.0))
+    figure, axes = _new_figure(
+        title, "mean confidence of a bin (area: its rows)", "accuracy of the bin", size=(6.4, 6.0)
+    )
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
     for judged, label in zip(analysis.judged, labels, strict=True):
         file = judged.reliability
         filled = file.rows > 0
-        axes.plot(
-            file.confidence[filled],
-            file.accuracy[filled],
-            marker="o",
-            markersize=4,
-            label=f"{label}: error {file.calibration_error:.3f}",
-        )
+        points = (file.confidence[filled], file.accuracy[filled])
+        (line,) = axes.plot(*points, linewidth=1, label=f"{label}: error {file.calibration_error:.3f}")
+        shares = file.rows[filled] / file.rows.sum()
+        axes.scatter(
+            *points, s=4 + 300 * shares, color=line.get_color(), clip_on=False
+        )  # a bin of three rows is no evidence
     axes.set_xlim(0.0, 1.0)
     axes.set_ylim(0.0, 1.02)
     return _finish(figure, axes)

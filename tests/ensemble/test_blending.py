@@ -202,10 +202,10 @@ def test_only_the_mean_that_is_asked_for_is_fitted(folder, pool):
 def test_out_of_fold_rows_of_another_order_change_nothing(fitted):
     folder, _ = fitted
     before = folder.blend().weights
-    lines = (folder.path / "fair.oof.csv").read_text().splitlines()
-    (folder.path / "fair.oof.csv").write_text("\n".join([lines[0], *lines[:0:-1], ""]))
+    lines = (folder.path / "good.oof.csv").read_text().splitlines()
+    (folder.path / "good.oof.csv").write_text("\n".join([lines[0], *lines[:0:-1], ""]))
     assert folder.blend().weights == before
-    assert "fair.oof.csv: the rows have another order" in folder.notes[0]
+    assert "good.oof.csv: the rows have another order" in folder.notes[0]
 
 
 def test_weights_that_are_given_win_over_fitted_ones(fitted):
