@@ -45,7 +45,7 @@ def blend(
 
 @app.command()
 def analyze(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Prediction files of the same photos.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Prediction files of the same photos.")],
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder for plots and tables.")] = Path("analysis"),
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels of these photos, ID,label, if they are known.")

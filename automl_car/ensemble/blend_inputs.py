@@ -90,12 +90,11 @@ def _read(paths: Iterable[Path]) -> dict[str, Predictions]:
     read = {}
     for path in paths:
         try:
-            file = read_predictions(path)
+            read[str(path)] = read_predictions(path)
+            require_probabilities(str(path), read[str(path)])
         except DataError as error:
             hint = "Every CSV file in the folder is taken for predictions; move other files elsewhere."
             raise DataError(error.message, hint=error.hint or hint) from error
-        require_probabilities(str(path), file)
-        read[str(path)] = file
     return read
 
 

@@ -23,18 +23,24 @@ SUM_TOLERANCE = 1e-3
 
 
 def require_probabilities(name: str, file: Predictions) -> None:
-    """Refuse NaN, values outside 0 … 1, and rows of zeros.
+    """Refuse files without a class column, NaN, values outside 0 … 1, and rows of zeros.
 
     Raises:
         DataError: with the number of such values, and the id and column of the first.
     """
+    if not file.columns:
+        raise DataError(
+            f"{name} has a single column, so no probabilities.",
+            hint="Cells are separated by commas, not by semicolons.",
+        )
     outside = np.argwhere(~((file.values >= 0) & (file.values <= 1)))  # NaN fails both comparisons
     if len(outside):
         row, column = outside[0]
+        logits = np.isfinite(file.values[row, column])
         raise DataError(
             f"{len(outside)} values in {name} are not between 0 and 1; the first is {file.values[row, column]:g}, "
             f"of id {file.ids[row]!r} in column {file.columns[column]!r}.",
-            hint="Probabilities are wanted: logits first go through a softmax.",
+            hint="Probabilities are wanted: logits first go through a softmax." if logits else None,
         )
     empty = [file.ids[row] for row in np.flatnonzero(~file.values.any(axis=1))]
     if empty:

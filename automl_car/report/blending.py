@@ -24,8 +24,7 @@ def print_blend(blend: Blend) -> None:
             table.add_row(name, f"{weight:.3f}")
         console.print(table)
         console.print(
-            f"{blend.pool} mean of {len(blend.weights)} files, {blend.weighting} weights; its log loss is not known, "
-            "as there is nothing to measure it on",
+            f"{blend.pool} mean of {len(blend.weights)} files, {blend.weighting} weights; log loss not measured",
             soft_wrap=True,
         )
     console.print(f"blend: {blend.output}", soft_wrap=True)
@@ -52,8 +51,6 @@ def _print_fitted(console: Console, blend: Blend, ensemble: Ensemble) -> None:
 
 def blend_json(blend: Blend) -> dict[str, Any]:
     """What `blend --json` prints."""
-    from automl_car.pipeline import to_json
-
     return {
         "output": str(blend.output),
         "rows": len(blend.form.ids),
@@ -62,5 +59,19 @@ def blend_json(blend: Blend) -> dict[str, Any]:
         "pool": blend.pool,
         "weights": dict(blend.weights),
         "left_out": [name for name in blend.names if name not in blend.weights],
-        "ensemble": to_json(blend.ensemble) if blend.ensemble else None,
+        "fit": _fit_json(blend.ensemble) if blend.ensemble else None,
+    }
+
+
+def _fit_json(ensemble: Ensemble) -> dict[str, Any]:
+    """`log_loss` is the cross-fitted one."""
+    numbers = ("name", "weight", "temperature", "log_loss", "gain")
+    return {
+        "log_loss": ensemble.nested_log_loss,
+        "standard_error": ensemble.standard_error,
+        "best_single": ensemble.best_single,
+        "out_of_fold_rows": ensemble.rows,
+        "temperature": ensemble.temperature,
+        "uniform": ensemble.uniform,
+        "members": [{name: getattr(member, name) for name in numbers} for member in ensemble.members],
     }

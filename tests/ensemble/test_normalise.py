@@ -27,6 +27,11 @@ def test_logits_are_refused_with_what_to_do():
     assert "softmax" in error.value.hint
 
 
+def test_a_file_of_semicolons_is_refused():
+    with pytest.raises(DataError, match="single column"):
+        require_probabilities("f.csv", Predictions((), ("x;1;0",), np.empty((1, 0))))
+
+
 def test_a_row_of_zeros_is_refused():
     with pytest.raises(DataError, match=r"1 rows of f\.csv have 0 in every column: T1"):
         require_probabilities("f.csv", file([[1, 0], [0, 0]]))

@@ -90,51 +90,37 @@ def read(path):
     return list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
 
 
-def test_every_class_is_a_row_of_the_sheet_and_no_name_is_a_formula(tmp_path):
-    write_analysis(tmp_path / "new" / "analysis", analysis("one", "two"))
-    rows = read(tmp_path / "new" / "analysis" / "classes.csv")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """All files of two files with labels, in a folder that was not there."""
+    return write_analysis(tmp_path_factory.mktemp("new") / "runs" / "analysis", analysis("one", "two", labelled=True))
+
+
+def test_every_class_is_a_row_of_the_sheet_and_no_name_is_a_formula(written):
+    rows = read(written[0].with_name("classes.csv"))
     assert rows[0] == ["class", "one predicted", "one expected", "two predicted", "two expected"]
     assert rows[1] == ["'=쏘나타", "2", "2.195", "1", "1.3"]
     assert len(rows) == 4
 
 
-def test_the_rows_in_which_files_differ_most_come_first_with_what_each_says(tmp_path):
-    write_analysis(tmp_path, analysis("one", "two"))
-    rows = read(tmp_path / "disagreements.csv")
-    assert rows[0] == [
-        "ID",
-        "mean total variation distance",
-        "one class",
-        "one confidence",
-        "two class",
-        "two confidence",
-    ]
+def test_the_rows_in_which_files_differ_most_come_first_with_what_each_says(written):
+    rows = read(written[0].with_name("disagreements.csv"))
+    assert rows[0][:2] == ["ID", "mean total variation distance"]
+    assert rows[0][2:] == ["one class", "one confidence", "two class", "two confidence"]
     assert rows[1] == ["'-T2", "0.9975", "'=쏘나타", "0.995", "K5", "1.0"]
     assert [row[0] for row in rows[1:]] == ["'-T2", "T3", "T0", "T1"]
 
 
-@pytest.mark.parametrize(
-    ("names", "labelled", "expected"),
-    [
-        (("one",), False, {"classes.csv", "confidence.png", "entropy.png", "classes.png"}),
-        (
-            ("one", "two"),
-            True,
-            {
-                "classes.csv",
-                "disagreements.csv",
-                "confidence.png",
-                "entropy.png",
-                "classes.png",
-                "agreement.png",
-                "reliability.png",
-            },
-        ),
-    ],
-)
-def test_the_files_that_are_named_are_those_that_are_there(tmp_path, names, labelled, expected):
-    written = write_analysis(tmp_path, analysis(*names, labelled=labelled))
-    assert {path.name for path in written} == expected == {path.name for path in tmp_path.iterdir()}
+ALWAYS = {"classes.csv", "confidence.png", "entropy.png", "classes.png"}
+
+
+def test_the_files_that_are_named_are_those_that_are_there(written):
+    assert {path.name for path in written} == ALWAYS | {"disagreements.csv", "agreement.png", "reliability.png"}
+    assert set(written) == set(written[0].parent.iterdir())
+
+
+def test_one_file_without_labels_has_fewer(tmp_path):
+    assert {path.name for path in write_analysis(tmp_path, analysis("one"))} == ALWAYS
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
@@ -146,8 +132,10 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
 
-def test_pictures_are_pngs_of_a_size_that_can_be_read():
-    for picture in draw(analysis("one", "two", labelled=True)).values():
+def test_pictures_are_pngs_of_a_size_that_can_be_read(written):
+    pictures = [path.read_bytes() for path in written if path.suffix == ".png"]
+    assert len(pictures) == 5
+    for picture in pictures:
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
         width, height = struct.unpack(">II", picture[16:24])
         assert 500 <= width <= 1500
@@ -161,8 +149,9 @@ def test_names_that_fonts_lack_or_plots_misread_cause_no_warning(names, caplog):
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_the_same_numbers_give_the_same_picture():
-    assert draw(analysis("one"))["confidence.png"] == draw(analysis("one"))["confidence.png"]
+def test_the_same_numbers_give_the_same_pictures(written):
+    for name, picture in draw(analysis("one", "two", labelled=True)).items():
+        assert picture == written[0].with_name(name).read_bytes()
 
 
 def test_drawing_changes_no_setting_of_matplotlib():

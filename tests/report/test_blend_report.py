@@ -37,16 +37,16 @@ def test_a_fitted_blend_tells_that_its_log_loss_is_cross_fitted_and_who_is_left_
     assert out.splitlines()[-1] == f"blend: {OUTPUT}"
 
 
-def test_a_blend_that_was_measured_on_nothing_says_so(capsys):
+def test_a_blend_that_was_not_measured_says_so(capsys):
     print_blend(UNIFORM)
     out = capsys.readouterr().out
-    assert "arithmetic mean of 2 files, uniform weights; its log loss is not known" in out
+    assert "arithmetic mean of 2 files, uniform weights; log loss not measured" in out
 
 
 def test_a_blend_as_json_holds_weights_and_the_log_loss():
     shown = json.loads(json.dumps(blend_json(CHOSEN)))
     assert shown["weights"] == {"one": 0.75, "two": 0.25}
     assert shown["left_out"] == ["three"]
-    assert shown["ensemble"]["log_loss"] == 0.5678
+    assert shown["fit"]["log_loss"] == 0.5678
     assert (shown["rows"], shown["columns"], shown["weighting"]) == (3, 2, "fitted")
-    assert blend_json(UNIFORM)["ensemble"] is None
+    assert blend_json(UNIFORM)["fit"] is None
