@@ -41,17 +41,16 @@ def print_analysis(analysis: Analysis, written: tuple[Path, ...]) -> None:
 
 
 def _print_files(console: Console, files: tuple[Confidence, ...]) -> None:
-    above = (f"above {CONFIDENT}", f"above {NEAR_CERTAIN}")
-    numbers = ("rows", "classes", *above, "mean", "median", "entropy", "classes in doubt", "never predicted")
-    table = new_table("file", *numbers, right=numbers)
+    console.print(f"{len(files[0].confidence)} rows, {len(files[0].classes)} classes")
+    above = (f"> {CONFIDENT}", f"rows > {NEAR_CERTAIN}")
+    numbers = (*above, "mean", "median", "entropy", "exp(entropy)", "never top")  # fits 80 characters
+    table = new_table("confidence", *numbers, right=numbers)
     for file in files:
         values = file_json(file)
         table.add_row(
             file.name,
-            str(values["rows"]),
-            str(values["classes"]),
             f"{values['share_confident']:.1%}",
-            f"{values['near_certain']} rows",
+            str(values["near_certain"]),
             f"{values['mean_confidence']:.4f}",
             f"{values['median_confidence']:.4f}",
             f"{values['mean_entropy']:.4f}",

@@ -44,8 +44,9 @@ def test_each_file_has_a_line_of_numbers(capsys):
     print_analysis(analysis("one"), ())
     out = capsys.readouterr().out.splitlines()
     # Above 0.8 are two of four rows, above 0.99 one; the median of 0.6, 0.7, 0.9 and 0.995 is 0.8.
-    assert cells(out[1])[:8] == ["one", "4", "3", "50.0%", "1", "rows", "0.7988", "0.8000"]
-    assert cells(out[1])[-1] == "1"
+    assert out[0] == "4 rows, 3 classes"
+    assert cells(out[2])[:5] == ["one", "50.0%", "1", "0.7988", "0.8000"]
+    assert cells(out[2])[-1] == "1"
     assert [cells(line) for line in out if line.startswith("=쏘나타")] == [["=쏘나타", "2", "2.2"]]
 
 
