@@ -16,7 +16,7 @@ from automl_car.config import Config
 from automl_car.errors import StudyError
 from automl_car.workspace import Workspace
 
-HEAVY = ("torch", "timm", "albumentations", "sklearn", "scipy", "pandas", "optuna", "cv2")
+HEAVY = ("torch", "timm", "albumentations", "sklearn", "scipy", "pandas", "optuna", "cv2", "matplotlib")
 SHOW_MODULES = """
 import atexit, sys
 atexit.register(lambda: print("modules:", *sys.modules, file=sys.stderr))
@@ -288,6 +288,69 @@ def test_a_submission_is_scored(run: Command) -> None:
 def test_a_submission_that_is_not_there_is_named(run: Command) -> None:
     Path("labels.csv").write_text("ID,label\na,coupe\n")
     assert "nowhere.csv" in run.fails("score", "nowhere.csv", "labels.csv")
+
+
+# ---- prediction files -----------------------------------------------------------------------------------------------
+
+
+def write_predictions(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "one.csv").write_text("ID,coupe,van\na,0.5,0.5\nb,0.25,0.75\n")
+    (folder / "two.csv").write_text("ID,van,coupe\nb,0.25,0.75\na,0.5,0.5\n")
+
+
+def test_prediction_files_are_blended_into_the_current_folder(run: Command) -> None:
+    write_predictions(Path("files"))
+    code, out, err = run("blend", "files")
+    assert code == 0
+    assert out.splitlines()[-1] == "blend: blend.csv"
+    assert "two.csv: the rows have another order" in err
+    assert Path("blend.csv").read_text().splitlines()[2] == "b,0.5,0.5"
+
+
+def test_a_blend_as_json_is_all_that_is_on_stdout(run: Command) -> None:
+    write_predictions(Path("files"))
+    code, out, _ = run("blend", "files", "--weights", "one=3,two=1", "--output", "new/b.csv", "--json")
+    assert code == 0
+    assert json.loads(out)["weights"] == {"one": 0.75, "two": 0.25}
+    assert Path("new/b.csv").is_file()
+
+
+def test_a_blend_among_its_own_inputs_is_refused(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_predictions(Path("files"))
+    monkeypatch.chdir("files")
+    assert "would lie among the predictions" in run.fails("blend", ".")
+
+
+@pytest.mark.parametrize("option", [["--pool", "mean"], ["--weights", "three=1"], ["--labels", "nowhere.csv"]])
+def test_a_wrong_option_of_a_blend_is_named(option: list[str], run: Command) -> None:
+    write_predictions(Path("files"))
+    for name in ("one", "two"):
+        Path(f"files/{name}.oof.csv").write_text("ID,coupe,van\nc,0.5,0.5\nd,0.25,0.75\n")
+    assert option[1].removesuffix("=1") in run.fails("blend", "files", *option)
+
+
+def test_prediction_files_are_analyzed(run: Command) -> None:
+    write_predictions(Path("files"))
+    code, out, err = run("analyze", "files/one.csv", "files/two.csv")
+    assert code == 0
+    assert "Confidence is no measure of quality" in out
+    assert "another order" in err
+    assert Path("analysis/agreement.png").is_file()
+
+
+def test_an_analysis_as_json_is_all_that_is_on_stdout(run: Command) -> None:
+    write_predictions(Path("files"))
+    Path("labels.csv").write_text("ID,label\na,coupe\nb,van\n")
+    code, out, err = run("analyze", "files/one.csv", "--labels", "labels.csv", "--output", "seen", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["files"][0]["log_loss"] == pytest.approx(0.490415, abs=1e-6)
+    assert Path("seen/reliability.png").is_file()
+
+
+def test_a_prediction_file_that_is_not_there_is_named(run: Command) -> None:
+    assert "nowhere.csv cannot be read" in run.fails("analyze", "nowhere.csv")
+    assert "`nowhere` is no folder" in run.fails("blend", "nowhere")
 
 
 def test_sample_data_is_drawn_where_it_is_asked_for(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

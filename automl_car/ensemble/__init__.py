@@ -3,7 +3,9 @@
     losses ─► calibration ─► select ─► pool ─► fitting ─► estimate ─► build: build_ensemble() ─► Ensemble
                                                                                                     │
     predictions ─► submission_check ─► submission: write_submission() ◄─────────────────────────────┘
-         └───────► scorer: score_submission()
+         ├───────► scorer: score_submission()
+         └─► alignment, normalise ─┬─► blend_files, blend_inputs ─► blending: blend()
+                                   └─► confidence, reliability ─► analysis: analyze()
 
 Nothing here imports torch or runs a plugin's code.
 """

@@ -24,7 +24,7 @@ from automl_car.ensemble.estimate import (
     variants,
 )
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
-from automl_car.ensemble.pool import SMALLEST_PROBABILITY
+from automl_car.ensemble.pool import SMALLEST_PROBABILITY, PoolKind
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
 from automl_car.memory import give_back_memory
@@ -42,6 +42,7 @@ def build_ensemble(
     top_k: int,
     groups: IntArray | None = None,
     compare: bool = False,
+    pool: PoolKind | None = None,
 ) -> Ensemble:
     """Chooses members, weights and calibration by cross-fitted log loss, then fits them on all rows.
 
@@ -54,6 +55,7 @@ def build_ensemble(
         top_k: most members.
         groups: int64 (N,): rows with the same number are copies of one photo; None where there are none.
         compare: whether to tell, too, what other choices would have come to; that takes as long again.
+        pool: the only mean that may be chosen; None leaves the choice to the cross-fitted log loss.
 
     Raises:
         ConfigError: `top_k` is below 1.
@@ -63,11 +65,11 @@ def build_ensemble(
     give_back_memory()  # reading the candidates took much
     trials = OutOfFold(candidates, _calibrate_each(candidates, labels), labels, splits(folds))
     cross_fits = cross_fit(trials, top_k=top_k)
-    first = choose_plan(cross_fits)
+    first = choose_plan(cross_fits, pool=pool)
     cross_fits |= cross_fit(trials, top_k=top_k, plans=[plan for plan in variants(first) if plan != first])
     plan = refine_plan(cross_fits, first)
     honest, best_single = cross_fits[plan], cross_fits[SINGLE].log_loss
-    estimate = _estimate(cross_fits, plan, groups, test_rows=len(candidates[0].test_logits))
+    estimate = _estimate(cross_fits, plan, pool, groups, test_rows=len(candidates[0].test_logits))
     fitted, members = _fit_on_all_rows(trials, plan, top_k)
     return Ensemble(
         members=members,
@@ -88,14 +90,19 @@ def build_ensemble(
 
 
 def _estimate(
-    cross_fits: Mapping[Plan, CrossFit], shipped: Plan, groups: IntArray | None, *, test_rows: int
+    cross_fits: Mapping[Plan, CrossFit],
+    shipped: Plan,
+    pool: PoolKind | None,
+    groups: IntArray | None,
+    *,
+    test_rows: int,
 ) -> Estimate:
     losses = {plan: cross_fitted.row_losses for plan, cross_fitted in cross_fits.items()}
     copies = np.arange(len(losses[shipped])) if groups is None else groups
 
     def choose(resampled: Mapping[Plan, FloatArray]) -> Plan:
         again = {plan: CrossFit(values, {}) for plan, values in resampled.items()}
-        return refine_plan(again, choose_plan(again))
+        return refine_plan(again, choose_plan(again, pool=pool))
 
     return bootstrap(losses, shipped, choose, copies, test_rows=test_rows)
 

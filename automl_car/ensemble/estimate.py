@@ -22,6 +22,7 @@ from automl_car.ensemble.fitting import (
     predict,
     temper,
 )
+from automl_car.ensemble.pool import PoolKind
 from automl_car.ensemble.select import choose_members
 from automl_car.losses import true_class
 from automl_car.records import Candidate, FloatArray, IntArray
@@ -157,14 +158,15 @@ def cross_fitted_probabilities(cross_fit: CrossFit, trials: OutOfFold) -> FloatA
     return probabilities
 
 
-def choose_plan(cross_fits: Mapping[Plan, CrossFit]) -> Plan:
+def choose_plan(cross_fits: Mapping[Plan, CrossFit], *, pool: PoolKind | None = None) -> Plan:
     """The plan to ship, by nested log loss; each step up in complexity has to pay.
 
-    1. The pool is the mean that does best, with whichever weights.
+    1. The pool is the mean that does best, with whichever weights, or the one that was asked for.
     2. Its weights are uniform unless fitted ones gain more than a standard error of the paired difference.
     3. The best trial stays alone unless that pool beats it.
     """
-    best = min(POOLS, key=lambda plan: cross_fits[plan].log_loss)
+    allowed = [plan for plan in POOLS if pool in (None, plan.pool)]
+    best = min(allowed, key=lambda plan: cross_fits[plan].log_loss)
     fitted, uniform = Plan(best.pool, "fitted"), Plan(best.pool, "uniform")
     gains = cross_fits[uniform].row_losses - cross_fits[fitted].row_losses
     plan = fitted if gains.mean() > standard_error(gains) else uniform

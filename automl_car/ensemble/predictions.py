@@ -5,6 +5,7 @@ Used by the scorer, by the check of a submission and wherever prediction files a
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import unicodedata
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from automl_car.ensemble.large_table import LARGE_BYTES, parse_large
 from automl_car.errors import DataError
-from automl_car.records import FloatArray
+from automl_car.records import FloatArray, SubmissionFormat
 
 _MOST_SHOWN = 3
 
@@ -46,12 +48,40 @@ def read_predictions(path: Path) -> Predictions:
 
 def parse_predictions(data: bytes, name: str) -> Predictions:
     """The same for the bytes of a file; `name` is what errors call it."""
-    header, *rows = parse_table(data, name)
+    large = parse_large(data) if len(data) >= LARGE_BYTES else None
+    header, ids, values = large or _parse_cells(data, name)
     columns = tuple(unicodedata.normalize("NFC", column) for column in header[1:])
-    ids = tuple(row[0] for row in rows)
     _require_distinct("Columns", columns, name)
-    _require_distinct("Ids", ids, name)
-    return Predictions(columns, ids, _numbers(rows, name))
+    _require_distinct("Ids", tuple(ids), name)
+    return Predictions(columns, tuple(ids), values)
+
+
+def _parse_cells(data: bytes, name: str) -> tuple[list[str], list[str], FloatArray]:
+    header, *rows = parse_table(data, name)
+    return header, [row[0] for row in rows], _numbers(rows, name)
+
+
+def read_form(path: Path, predictions: Predictions, column_classes: tuple[int, ...]) -> SubmissionFormat:
+    """The form of a prediction file: its header byte for byte, and its ids in order.
+
+    Args:
+        path: of the file.
+        predictions: what was read from it.
+        column_classes: the index of each column's class.
+    """
+    data = _read_bytes(path)
+    lines = io.StringIO(data.decode("utf-8-sig"), newline="").readlines()
+    reader = csv.reader(lines)
+    next(row for row in reader if row)
+    header = "".join(lines[: reader.line_num]).lstrip("\r\n")  # blank lines before it are no part of it
+    return SubmissionFormat(
+        header=header.rstrip("\r\n"),
+        columns=predictions.columns,
+        column_classes=column_classes,
+        ids=predictions.ids,
+        bom=data.startswith(codecs.BOM_UTF8),
+        newline="\r\n" if header.endswith("\r\n") else "\n",
+    )
 
 
 def read_table(path: Path) -> list[list[str]]:

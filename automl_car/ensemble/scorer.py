@@ -54,8 +54,11 @@ def score_submission(submission: Path, labels: Path) -> Score:
         DataError: what the contest would refuse: other ids, a missing class, NaN, a value outside [0, 1], or a row
             that has nothing on any class.
     """
-    predictions = read_predictions(submission)
-    answers = read_answers(labels)
+    return score_read(read_predictions(submission), read_answers(labels), submission, labels)
+
+
+def score_read(predictions: Predictions, answers: Mapping[str, str], submission: Path, labels: Path) -> Score:
+    """The same for what was read from both files, whose paths are for messages alone."""
     _require_same_ids(predictions, answers, submission, labels)
     return score_predictions(predictions, answers, submission)
 
@@ -117,7 +120,7 @@ def _find_column(header: list[str], names: tuple[str, ...], path: Path) -> int:
     )
 
 
-def _require_same_ids(predictions: Predictions, answers: dict[str, str], submission: Path, labels: Path) -> None:
+def _require_same_ids(predictions: Predictions, answers: Mapping[str, str], submission: Path, labels: Path) -> None:
     missing = sorted(set(answers) - set(predictions.ids))
     unknown = sorted(set(predictions.ids) - set(answers))
     if not missing and not unknown:

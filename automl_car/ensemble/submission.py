@@ -41,7 +41,21 @@ def write_submission(path: Path, probabilities: FloatArray, dataset: Dataset) ->
     expected = (len(dataset.test_ids), dataset.num_classes)
     if probabilities.shape != expected:
         raise ValueError(f"The probabilities for {path} have shape {probabilities.shape}, not {expected}.")
-    data = _render(probabilities[_order_of_sample(dataset, form)], form)
+    write_in_form(path, probabilities[_order_of_sample(dataset, form)], form)
+
+
+def write_in_form(path: Path, probabilities: FloatArray, form: SubmissionFormat) -> None:
+    """Writes probabilities whose rows are in the form's order already; an older file stays until this one is checked.
+
+    Args:
+        path: of the CSV file.
+        probabilities: (T, classes) in the order of `form.ids`; every value above 0, each row with sum 1.
+        form: header, ids, and the class of each column.
+
+    Raises:
+        ValueError: the probabilities do not make a valid file; nothing was written.
+    """
+    data = _render(probabilities, form)
     problems = find_problems(data, str(path), form)
     if problems:
         raise ValueError(f"{path} was not written, because it would be invalid: " + "; ".join(problems) + ".")
@@ -97,9 +111,16 @@ def _order_of_sample(dataset: Dataset, form: SubmissionFormat) -> IntArray:
 
 def _render(probabilities: FloatArray, form: SubmissionFormat) -> bytes:
     """The whole file; nine significant digits, so that a row's rounding errors stay below 1e-8."""
-    text = io.StringIO(newline="")
-    text.write(form.header + form.newline)
-    rows = csv.writer(text, lineterminator=form.newline)  # quotes an id where it must
+    row_format = ",%.9g" * len(form.columns)
+    lines = [form.header]
     for name, row in zip(form.ids, probabilities[:, form.column_classes], strict=True):
-        rows.writerow([name, *(f"{value:.9g}" for value in row.tolist())])  # a row at a time: lists are large
-    return text.getvalue().encode("utf-8-sig" if form.bom else "utf-8")
+        lines.append(_quote(name) + row_format % tuple(row.tolist()))  # a row at a time: lists are large
+    text = form.newline.join([*lines, ""])
+    return text.encode("utf-8-sig" if form.bom else "utf-8")
+
+
+def _quote(name: str) -> str:
+    """An id as a cell, quoted where it must be."""
+    cell = io.StringIO(newline="")
+    csv.writer(cell, lineterminator="").writerow([name])
+    return cell.getvalue()

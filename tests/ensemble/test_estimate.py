@@ -89,6 +89,12 @@ def test_the_mean_with_the_lower_nested_loss_is_taken():
     assert choose_plan(losses_of(single=0.9, geometric=0.6, uniform=0.7, arithmetic=0.5)) == ARITHMETIC
 
 
+def test_only_the_mean_that_is_asked_for_is_taken():
+    cross_fits = losses_of(single=0.9, geometric=0.6, uniform=0.7, arithmetic=0.5)
+    assert choose_plan(cross_fits, pool="geometric") == GEOMETRIC
+    assert choose_plan(cross_fits, pool="arithmetic") == ARITHMETIC
+
+
 def test_the_best_trial_stays_alone_when_no_pool_beats_it():
     assert choose_plan(losses_of(single=0.4, geometric=0.5, uniform=0.6)) == SINGLE
 
