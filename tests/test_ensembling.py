@@ -88,6 +88,7 @@ class Study:
             data=(DATA, folds),
             freeze=freeze,
             thorough=ended,
+            only_better=not ended,
         )
 
     def members(self) -> set[str]:

@@ -30,19 +30,19 @@ def ensemble(
     top_k: int,
     data: tuple[Dataset, Folds] | None = None,
     thorough: bool = True,
+    only_better: bool = True,
     freeze: bool | None = None,
     oof: Path | None = None,
 ) -> Outcome:
     """Pool and calibrate the study's trials, and write the submission.
 
     Args:
-        output: a file to write the submission to; None where a search builds it, whose submission goes to
-            studies/<study>/submission.csv.
+        output: a file to write the submission to, besides studies/<study>/submission.csv.
         top_k: members at most.
         data: of the study, where they are at hand; else they are read.
-        thorough: whether to tell, too, what to expect of the test set, and what other choices would have come to.
-            While a search goes on there is no time for it, and only a better ensemble replaces the submission; at its
-            end the ensemble of all trials does, so that a search that was interrupted comes to the same as any other.
+        thorough: whether to tell, too, what to expect of the test set, and what other choices would have come to; that
+            takes twice as long.
+        only_better: whether an ensemble that is no better than that of before leaves the submission as it is.
         freeze: True: keep this submission in studies/<study>, whatever comes; False: no longer; None: as it was.
         oof: a file for the out-of-fold predictions, formed like a submission; `labels.csv` beside it has the labels.
 
@@ -58,7 +58,7 @@ def ensemble(
     directory = workspace.reports(study)
     directory.mkdir(parents=True, exist_ok=True)
     kept = Submission(directory, finished.dataset, finished.folds)
-    why = _keep(kept, pooled, freeze, only_better=output is not None or not thorough)
+    why = _keep(kept, pooled, freeze, only_better=only_better)
     write_atomically(directory / "trials.csv", trials_csv(loaded))
     rehearsal = None
     if thorough and finished.dataset.submission is not None:

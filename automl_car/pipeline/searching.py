@@ -86,11 +86,12 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
                 machine=executor.machine(),
             )
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
-            _run(workspace, config, study_name, job, prepared, view)
+            keeper = _Keeper(workspace, config, study_name, prepared, view)
+            _run(workspace, config, job, prepared, view, keeper)
         finally:
             executor.close()
-    data = (prepared.dataset, prepared.folds)
-    outcome = ensemble(workspace, config, study=study_name, output=None, top_k=config.ensemble.top_k, data=data)
+    limit = None if config.search.timeout is None else began + config.search.timeout
+    outcome = keeper.at_end(limit)
     if outcome.ensemble is None:
         limit = f" within the time limit of {config.search.timeout:.0f} s" if config.search.timeout else ""
         raise StudyError(
@@ -190,7 +191,7 @@ def _job(
     )
 
 
-def _run(workspace: Workspace, config: Config, study_name: str, job: Job, prepared: Prepared, view: View) -> None:
+def _run(workspace: Workspace, config: Config, job: Job, prepared: Prepared, view: View, keeper: _Keeper) -> None:
     dataset, top_k = prepared.dataset, config.ensemble.top_k
     counts = Counts(len(dataset.train_paths), len(dataset.test_paths), job.folds.count)
     chooser = Chooser(job, counts, dataset.num_classes, top_k, view)
@@ -210,7 +211,7 @@ def _run(workspace: Workspace, config: Config, study_name: str, job: Job, prepar
         _first(workspace, config, job, view),
         view,
         before_trial=before_trial,
-        after_complete=_Keeper(workspace, config, study_name, prepared, view).after_complete,
+        after_complete=keeper.after_complete,
     )
 
 
@@ -243,22 +244,38 @@ class _Keeper:
         self._data = (prepared.dataset, prepared.folds)
         self._view = view
         self._next = 0.0
+        self._seconds = 0.0  # that the last ensemble took
 
     def after_complete(self) -> None:
-        began = time.monotonic()
-        if began < self._next:
+        """Build the ensemble of the trials so far; a better one replaces the submission."""
+        if time.monotonic() < self._next:
             return
-        top_k = self._config.ensemble.top_k
+        outcome = self._build(thorough=False, only_better=True)
+        give_back_memory()
+        self._next = time.monotonic() + 10 * self._seconds
+        if outcome.ensemble is not None:
+            self._view.note(describe(outcome.ensemble, outcome.partial))
+
+    def at_end(self, limit: float | None) -> Outcome:
+        """Build the ensemble of all trials, which is the submission: an interrupted search comes to the same one.
+
+        Args:
+            limit: Unix time at which the time limit is over; what there is no time for is left out.
+        """
+        thorough = limit is None or time.time() + 3 * self._seconds < limit
+        return self._build(thorough=thorough, only_better=False)
+
+    def _build(self, *, thorough: bool, only_better: bool) -> Outcome:
+        began = time.monotonic()
         outcome = ensemble(
             self._workspace,
             self._config,
             study=self._study,
             output=None,
-            top_k=top_k,
+            top_k=self._config.ensemble.top_k,
             data=self._data,
-            thorough=False,
+            thorough=thorough,
+            only_better=only_better,
         )
-        give_back_memory()
-        self._next = time.monotonic() + 10 * (time.monotonic() - began)
-        if outcome.ensemble is not None:
-            self._view.note(describe(outcome.ensemble, outcome.partial))
+        self._seconds = time.monotonic() - began
+        return outcome
