@@ -93,9 +93,9 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     limit = None if config.search.timeout is None else began + config.search.timeout
     outcome = keeper.at_end(limit)
     if outcome.ensemble is None:
-        limit = f" within the time limit of {config.search.timeout:.0f} s" if config.search.timeout else ""
+        within = f" within the time limit of {config.search.timeout:.0f} s" if config.search.timeout else ""
         raise StudyError(
-            f"No fold of study `{study_name}` was finished{limit}, so there is no submission yet.",
+            f"No fold of study `{study_name}` was finished{within}, so there is no submission yet.",
             hint="run the same command again, with more time; what is prepared and trained is kept.",
         )
     return outcome
