@@ -51,7 +51,7 @@ def ensemble(
     store = workspace.checkpoints(study)
     if not (store / "dataset.json").is_file():
         raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
-    dataset, folds = data or _read_data(store)
+    dataset, folds = data or read_data(store)
     try:
         built, partial = _build(loaded, _Store(store, dataset, folds), top_k)
     except StoreError as error:
@@ -69,7 +69,8 @@ def ensemble(
     return _outcome(loaded, study, built, submission, partial)
 
 
-def _read_data(store: Path) -> tuple[Dataset, Folds]:
+def read_data(store: Path) -> tuple[Dataset, Folds]:
+    """The photos and folds of a study, from its folder in the fold store."""
     dataset = load_dataset(store / "dataset.json")
     return dataset, read_folds(store / "folds.csv", dataset, check_files=False)
 
