@@ -2,7 +2,8 @@
 
 A refit has no photos to be judged by, so its schedule is as long as the folds found best, and its last epoch is kept.
 Whether it predicts better than the mean over the fold models is found out where one fold plays the test set: the
-others are cross-validated without it, and a refit is trained on all of them.
+others are cross-validated without it, and a refit is trained on all of them. That is the real procedure with one fold
+less, and so a little kind to the refit: with five folds it has 4/3 of a fold model's photos there, and 5/4 in the end.
 """
 
 from __future__ import annotations
