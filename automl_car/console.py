@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from datetime import datetime
@@ -74,9 +75,9 @@ class Lines:
         if isinstance(message, Progress):
             self.progress(message.text, message.done, message.total)
         elif task.recipe.tuning == "full":
-            logger.info(
-                "  fold %d epoch %d of %d: log loss %.4f", task.fold, message.number, message.total, message.log_loss
-            )
+            judged = math.isfinite(message.log_loss)  # a refit has no photos to be judged by
+            kind, loss = ("log loss", message.log_loss) if judged else ("training loss", message.train_loss)
+            logger.info("  %s epoch %d of %d: %s %.4f", task.label, message.number, message.total, kind, loss)
 
     def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
         if result.status == "finished":

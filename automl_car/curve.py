@@ -42,8 +42,10 @@ def curve_to_beat(curves: Sequence[Sequence[Epoch]], goal: float) -> Points:
 def why_beaten(curve: Sequence[Epoch], to_beat: Points) -> str | None:
     """Why a fold stops after the last epoch of `curve`, or None when it goes on."""
     last = curve[-1]
+    if not to_beat or last.calibrated is None:  # a head, whose schedule may have no epoch
+        return None
     share = last.number / last.total
-    if not to_beat or last.calibrated is None or not FIRST_SHARE <= share < 1:
+    if not FIRST_SHARE <= share < 1:
         return None
     shares, losses = zip(*to_beat, strict=True)
     limit = float(np.interp(share, shares, losses))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -104,11 +105,10 @@ class LiveView:
         if isinstance(message, Progress):
             self._change(activity=message.text, done=message.done, total=message.total, curve=())
         else:
-            curve = (*self._state.curve, message.log_loss)
-            number = self._state.trials[-1].number
-            self._change(
-                activity=f"trial {number}, fold {task.fold}", done=message.number, total=message.total, curve=curve
-            )
+            # A refit belongs to no trial of this run, and has no photos to be judged by.
+            curve = self._state.curve if math.isnan(message.log_loss) else (*self._state.curve, message.log_loss)
+            trial = f"trial {self._state.trials[-1].number}, " if self._state.trials else ""
+            self._change(activity=trial + task.label, done=message.number, total=message.total, curve=curve)
 
     def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
         self._lines.fold_ended(number, result, stored=stored)

@@ -20,6 +20,8 @@ StepChoice = Literal["auto", "plain"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Points = tuple[tuple[float, float], ...]
+NO_FOLD = -1
+"""In place of a fold's number where no rows are left for validation: all are trained on."""
 
 
 def fingerprint(value: Any) -> str:
@@ -99,9 +101,9 @@ class Folds:
         """Rows of `fold`, ascending."""
         return np.flatnonzero(self.assignment == fold)
 
-    def training_rows(self, fold: int) -> IntArray:
+    def training_rows(self, *left_out: int) -> IntArray:
         """Rows of all other folds, ascending."""
-        return np.flatnonzero(self.assignment != fold)
+        return np.flatnonzero(~np.isin(self.assignment, left_out))
 
 
 # ---- recipe ---------------------------------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ class FoldTask:
     """All that a process needs to train one fold; small, and the same for every executor.
 
     Attributes:
-        recipe, recipe_id, fold: what to train.
+        recipe, recipe_id, fold: what to train; `NO_FOLD` for a refit, on all rows.
         directory: checkpoints/<study>, with `dataset.json`, `folds.csv` and the fold store.
         cache: folder of the image and feature caches.
         plugins: where the backbone and the augmentation come from.
@@ -205,6 +207,8 @@ class FoldTask:
         workers: processes that load photos; None leaves the choice to the machine.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
         to_beat: the curve that a fine-tuning is stopped for falling behind; empty where there is none.
+        test_fold: a fold that plays the test set: its rows are not trained on, and the test logits are theirs. None
+            for the real test set.
     """
 
     recipe: Recipe
@@ -217,11 +221,20 @@ class FoldTask:
     workers: int | None = None
     step: StepChoice = "auto"
     to_beat: Points = ()
+    test_fold: int | None = None
 
     @property
     def fold_directory(self) -> Path:
-        """Where the fold store keeps the result."""
-        return self.directory / self.recipe_id / f"fold-{self.fold}"
+        """Where the fold store keeps the result. The epochs of a refit depend on the folds that were finished then."""
+        name = f"refit-{self.recipe.epochs}" if self.fold == NO_FOLD else f"fold-{self.fold}"
+        recipe = self.directory / self.recipe_id
+        return recipe / name if self.test_fold is None else recipe / f"test-{self.test_fold}" / name
+
+    @property
+    def label(self) -> str:
+        """What is trained, in words."""
+        name = "refit" if self.fold == NO_FOLD else f"fold {self.fold}"
+        return name if self.test_fold is None else f"{name} without fold {self.test_fold}"
 
 
 @dataclass(frozen=True)
@@ -279,7 +292,7 @@ class Epoch:
         number: from 1.
         total: epochs of the whole schedule.
         train_loss: mean training loss, label smoothing and mixing included.
-        log_loss: mean natural-log loss on the fold's validation rows, not calibrated.
+        log_loss: mean natural-log loss on the fold's validation rows, not calibrated; NaN in a refit, which has none.
         seconds: since the fold began.
         calibrated: the log loss after the one temperature that fits those rows, by which epochs are compared; None
             for heads, whose epochs are not.
@@ -309,7 +322,8 @@ class FoldResult:
     Attributes:
         status: "finished": the fold store holds it; "stopped": the clock ran out before it was done; "beaten": it fell
             behind `FoldTask.to_beat`, and `log_loss` is what it had reached.
-        log_loss: of the validation rows after the one temperature that fits them; what trials are compared by.
+        log_loss: of the validation rows after the one temperature that fits them; what trials are compared by. NaN for
+            a refit, which has no such rows.
         raw_log_loss: before it.
         temperature: that temperature; below 1 where the model was under-confident.
         curve: one entry per epoch.
@@ -319,7 +333,7 @@ class FoldResult:
         images_per_second: training images that went forward and backward per second; 0 for heads.
         step: how its passes were computed: precision, memory layout, micro-batch; empty for heads.
         view_losses: (number of views, log loss after the temperature that fits them), fewest views first; the last one
-            is of all views, and its log loss is `log_loss`. Empty for folds of earlier versions.
+            is of all views, and its log loss is `log_loss`. Empty for refits, and for folds of earlier versions.
     """
 
     recipe_id: str

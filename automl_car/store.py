@@ -1,6 +1,9 @@
 """The fold store: finished folds on disk, readable without torch and without the plugin that trained them.
 
     checkpoints/<study>/<recipe id>/fold-<k>/
+                                    refit-<epochs>/           trained on all rows; no row has out-of-fold logits
+                                    test-<k>/fold-<j>/        trained without fold k, whose rows are its test rows
+                                    test-<k>/refit-<epochs>/  the same on all other rows
         model.safetensors   weights: of the whole network, or of the linear head alone
         oof.npz             rows int64 (n,), logits float32 (n, C) of the fold's validation rows
         test.npz            logits float32 (T, C) of the test rows; absent without a test set
@@ -29,7 +32,7 @@ from numpy.typing import NDArray
 
 from automl_car.errors import StoreError
 from automl_car.files import write_atomically
-from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, fingerprint
+from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, Recipe, fingerprint
 
 _FORMAT = 1
 
@@ -153,6 +156,18 @@ def _read_fewer(directory: Path, checksums: Mapping[str, str], views: int) -> Fo
         raise StoreError(f"The fold in `{directory}` has no `{name}`.")
     arrays = _read_npz(directory / name, checksums[name])
     return FoldLogits(arrays["rows"], arrays["oof"].astype(np.float32), arrays["test"].astype(np.float32), views)
+
+
+def read_recipe(directory: Path) -> Recipe:
+    """The recipe of a finished fold.
+
+    Raises:
+        StoreError: the fold is not there, or its record is damaged.
+    """
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    return Recipe.from_json(record["recipe"])
 
 
 def read_model(directory: Path) -> bytes:

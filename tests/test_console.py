@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from automl_car.console import Lines, describe_recipe, duration, logger, start_logging
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
+from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
 from automl_car.search.job import Outcome
 
 HEAD = Recipe("lite0", tuning="head", image_size=224, learning_rate=5e-4, shrinkage=0.3, power=0.5)
@@ -100,6 +100,14 @@ def test_a_deadline_is_told_as_the_time_of_day(lines: Lines, caplog: pytest.LogC
 
     lines.search_begins("main", 5, datetime(2024, 5, 1, 13, 45, 10).timestamp(), Machine("cpu", "a CPU", 2))
     assert caplog.messages == ["study main: up to 5 trials on a CPU (2 cores), until 13:45:10"]
+
+
+def test_a_refit_tells_its_training_loss_as_it_has_no_other(
+    lines: Lines, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    task = FoldTask(Recipe("lite0"), "abc", NO_FOLD, tmp_path, tmp_path, test_fold=2)
+    lines.trained(task, Epoch(1, 12, 2.0, float("nan"), 1.0))
+    assert caplog.messages == ["  refit without fold 2 epoch 1 of 12: training loss 2.0000"]
 
 
 def test_the_epochs_of_a_head_are_too_short_to_tell(

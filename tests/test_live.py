@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from automl_car.console import logger
 from automl_car.live import BLOCKS, ROWS, LiveView, State, TrialRow, render, sparkline
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
+from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
 from automl_car.search.job import Outcome
 
 RECIPE = Recipe("lite0", tuning="head", image_size=224)
@@ -41,6 +42,13 @@ def result(fold: int, log_loss: float) -> FoldResult:
 
 def task(tmp_path: Path) -> FoldTask:
     return FoldTask(RECIPE, "abc", 1, tmp_path, tmp_path)
+
+
+def test_a_refit_is_shown_without_a_trial_and_without_a_log_loss(view: LiveView, tmp_path: Path) -> None:
+    view.trained(FoldTask(RECIPE, "abc", NO_FOLD, tmp_path, tmp_path), Epoch(2, 5, 1.5, math.nan, 3.0))
+    shown = state_of(view)
+    assert (shown.activity, shown.done, shown.total, shown.curve) == ("refit", 2, 5, ())
+    assert "▸ refit" in drawn(shown)
 
 
 # ---- the picture ----------------------------------------------------------------------------------------------------

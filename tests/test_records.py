@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automl_car.records import Folds, FoldTask, Recipe, fingerprint
+from automl_car.records import NO_FOLD, Folds, FoldTask, Recipe, fingerprint
 
 FOLDS = Folds(np.array([0, 1, 2, 0, 1, 2, 2]), 3, "photos-and-folds")
 RECIPE = Recipe("toy", learning_rate=3e-4, params=(("toy.alpha", 0.25), ("toy.width", 8)))
@@ -58,6 +58,28 @@ def test_every_row_is_validated_in_exactly_one_fold() -> None:
     assert np.concatenate([FOLDS.validation_rows(fold) for fold in range(3)]).tolist() == [0, 3, 1, 4, 2, 5, 6]
 
 
-def test_a_fold_has_a_folder_of_its_own_in_the_store() -> None:
-    task = FoldTask(RECIPE, "abc", 2, Path("checkpoints/main"), Path("cache"))
-    assert task.fold_directory == Path("checkpoints/main/abc/fold-2")
+def test_rows_of_several_folds_can_be_left_out_of_training() -> None:
+    left_out = {*FOLDS.validation_rows(0).tolist(), *FOLDS.validation_rows(2).tolist()}
+    assert FOLDS.training_rows(0, 2).tolist() == sorted(set(range(7)) - left_out)
+
+
+def test_without_a_fold_all_rows_are_trained_on_and_none_is_validated() -> None:
+    assert FOLDS.training_rows(NO_FOLD).tolist() == list(range(7))
+    assert FOLDS.validation_rows(NO_FOLD).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("fold", "test_fold", "folder", "label"),
+    [
+        (2, None, "fold-2", "fold 2"),
+        (2, 0, "test-0/fold-2", "fold 2 without fold 0"),
+        (NO_FOLD, None, "refit-30", "refit"),
+        (NO_FOLD, 0, "test-0/refit-30", "refit without fold 0"),
+    ],
+)
+def test_what_is_trained_has_a_folder_of_its_own_in_the_store(
+    fold: int, test_fold: int | None, folder: str, label: str
+) -> None:
+    task = FoldTask(RECIPE, "abc", fold, Path("checkpoints/main"), Path("cache"), test_fold=test_fold)
+    assert task.fold_directory == Path("checkpoints/main/abc") / folder
+    assert task.label == label

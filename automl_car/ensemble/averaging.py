@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.ensemble.calibration import Calibration
-from automl_car.ensemble.fitting import FittedPool, predict
+from automl_car.ensemble.fitting import pool_of, predict
 from automl_car.records import Ensemble, Member
 
 
@@ -38,20 +37,9 @@ def averaging_gain(
     mean = ensemble.test_probabilities
     if not len(mean) or len(folds) < 2:
         return 0.0
-    fitted = _numbers(ensemble)
+    fitted = pool_of(ensemble)
     total = 0.0
     for fold in folds:
         one = predict(fitted, [test_logits(member, fold) for member in ensemble.members])
         total += float(np.einsum("nc,nc->", mean, np.log(mean) - np.log(one)))
     return total / (len(mean) * len(folds))
-
-
-def _numbers(ensemble: Ensemble) -> FittedPool:
-    members = ensemble.members
-    return FittedPool(
-        tuple(range(len(members))),
-        tuple(member.temperature for member in members),
-        ensemble.pool,
-        tuple(member.weight for member in members),
-        Calibration(ensemble.temperature, ensemble.uniform),
-    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from automl_car.ensemble.calibration import UNIFORM_SHARES, Calibration, apply, fit_calibration
 from automl_car.ensemble.pool import PoolKind, fit_weights, pool_logits
 from automl_car.losses import log_softmax
-from automl_car.records import FloatArray, IntArray
+from automl_car.records import Ensemble, FloatArray, IntArray
 from automl_car.temperature import fit_temperature
 
 Weighting = Literal["fitted", "uniform"]
@@ -176,6 +176,17 @@ def _weights(plan: Plan, members: TemperedMembers) -> FloatArray:
     if plan.weighting == "fitted":
         return fit_weights(plan.pool, members.log_probabilities, members.labels)
     return np.full(len(members.indices), 1 / len(members.indices))
+
+
+def pool_of(ensemble: Ensemble) -> FittedPool:
+    """The numbers of a finished ensemble, with its members in their order."""
+    return FittedPool(
+        tuple(range(len(ensemble.members))),
+        tuple(member.temperature for member in ensemble.members),
+        ensemble.pool,
+        tuple(member.weight for member in ensemble.members),
+        Calibration(ensemble.temperature, ensemble.uniform),
+    )
 
 
 def predict(fitted: FittedPool, logits: Iterable[NDArray[Any]]) -> FloatArray:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from automl_car.catalog.manager import Catalog
-    from automl_car.pipeline import Outcome
+    from automl_car.pipeline import Outcome, Refit
     from automl_car.records import Ensemble
     from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
 
@@ -265,3 +265,36 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "rehearsal": outcome.rehearsal,
         "kept": outcome.kept,
     }
+
+
+def print_refit(refit: Refit) -> None:
+    """The ensemble, and which of its two submissions was written."""
+    print_outcome(refit.outcome)
+    new_console().print(_describe_refit(refit), soft_wrap=True)
+
+
+def _describe_refit(refit: Refit) -> str:
+    found = refit.comparison
+    if found is None:
+        return "the submission is that of members trained on all photos; --compare finds out whether that pays"
+    judged = (
+        f"without fold {refit.fold}, on its {found.rows} photos: refit {found.new:.4f}, mean of the fold models "
+        f"{found.usual:.4f}, gain {found.gain:.4f} ± {found.standard_error:.4f} (one standard error)"
+    )
+    if refit.used:
+        return f"{judged}; the submission is that of members trained on all photos"
+    return f"{judged}; that is no more than chance, so the submission stays that of the fold models"
+
+
+def refit_json(refit: Refit) -> dict[str, Any]:
+    """What `refit --json` prints."""
+    found = refit.comparison
+    comparison = found and {
+        "fold": refit.fold,
+        "rows": found.rows,
+        "fold_models": found.usual,
+        "refit": found.new,
+        "gain": found.gain,
+        "standard_error": found.standard_error,
+    }
+    return {**outcome_json(refit.outcome), "refit": refit.used, "comparison": comparison}

@@ -67,14 +67,14 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     rows = prepared.folds.validation_rows(task.fold)
     labels = np.asarray(prepared.dataset.labels)[rows]
     *fewer, logits = (FoldLogits(rows, said.validation, said.test, views) for views, said in trained.by_views.items())
-    judged = {part.views: _calibrated(part.oof, labels) for part in (*fewer, logits)}
-    temperature, calibrated = judged[logits.views]
+    judged = {part.views: _calibrated(part.oof, labels) for part in (*fewer, logits)} if len(rows) else {}
+    temperature, calibrated = judged.get(logits.views, (1.0, math.nan))
     result = FoldResult(
         recipe_id=task.recipe_id,
         fold=task.fold,
         status="finished",
         log_loss=calibrated,
-        raw_log_loss=log_loss(logits.oof, labels),
+        raw_log_loss=log_loss(logits.oof, labels) if len(rows) else math.nan,
         temperature=temperature,
         curve=tuple(curve),
         seconds=time.monotonic() - began,

@@ -49,7 +49,7 @@ class Split:
     Attributes:
         pick: returns the photo of a training row as uint8 (H, W, 3).
         labels: of all training rows.
-        training, validation: rows of the fold.
+        training, validation: rows of the fold; without any of the latter, no epoch is judged.
     """
 
     pick: Pick
@@ -133,7 +133,6 @@ def fine_tune(
         np.random.default_rng([recipe.seed, 1]),
         check,
     )
-    labels = np.asarray(split.labels)[split.validation]
     best = BestModel({}, 0.0)
     best_loss, best_epoch, training_seconds = math.inf, 0, 0.0
     for epoch in range(1, recipe.epochs + 1):
@@ -141,12 +140,7 @@ def fine_tune(
         epoch_began = time.monotonic()
         train_loss = _train_epoch(run, loader, epoch, steps=len(batches))
         training_seconds += time.monotonic() - epoch_began
-        logits = _validate(run, split, epoch)
-        raw = log_loss(logits, labels)
-        _refuse_not_finite_loss(raw, epoch)
-        # A fine-tuned network grows overconfident long before it stops getting better; one temperature mends that.
-        loss = log_loss(logits, labels, temperature=fit_temperature(logits, labels))
-        _refuse_divergence(raw, loss, epoch, recipe, num_classes)
+        raw, loss = _judge(run, split, epoch) if len(split.validation) else (math.nan, math.nan)
         yield Epoch(epoch, recipe.epochs, train_loss, raw, time.monotonic() - began, loss)
         # Without patience the last epoch is kept; copying the weights of those before would be wasted.
         if loss < best_loss if recipe.patience else epoch == recipe.epochs:
@@ -207,6 +201,18 @@ def _refuse_not_finite(total: Tensor, epoch: int, number: int) -> float:
     if not math.isfinite(value):
         raise DivergedError(f"The training loss was {value} in epoch {epoch}, by step {number + 1}.")
     return value
+
+
+def _judge(run: _Run, split: Split, epoch: int) -> tuple[float, float]:
+    """Log loss of the validation rows, before and after the temperature that fits them."""
+    labels = np.asarray(split.labels)[split.validation]
+    logits = _validate(run, split, epoch)
+    raw = log_loss(logits, labels)
+    _refuse_not_finite_loss(raw, epoch)
+    # A fine-tuned network grows overconfident long before it stops getting better; one temperature mends that.
+    loss = log_loss(logits, labels, temperature=fit_temperature(logits, labels))
+    _refuse_divergence(raw, loss, epoch, run.recipe, run.num_classes)
+    return raw, loss
 
 
 def _validate(run: _Run, split: Split, epoch: int) -> NDArray[np.float32]:

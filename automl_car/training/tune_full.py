@@ -50,16 +50,16 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
     )
     model.load_state_dict(best.state)
     validation = _predict(work, network, work.prepared.train_image, work.validation)
-    test = dict.fromkeys(validation, work.no_logits())
-    if dataset.test_paths:
-        test = _predict(work, network, work.prepared.test_image, np.arange(len(dataset.test_paths)))
-    predicted = {views: Predicted(validation[views], work.prepared.fill_test(test[views])) for views in validation}
+    test = _predict(work, network, work.test_image, work.test)
+    predicted = {views: Predicted(validation[views], work.fill_test(test[views])) for views in validation}
     return Trained(predicted, best.state, best.images_per_second, asdict(network.step))
 
 
 def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> dict[int, NDArray[np.float32]]:
     """Logits (n, C) by number of views: 1, 2 and all of the recipe."""
     recipe = work.task.recipe
+    if not len(rows):
+        return dict.fromkeys(view_counts(recipe.views), work.no_logits())
     return predict_by_views(
         network,
         pick,

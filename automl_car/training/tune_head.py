@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from automl_car.errors import DivergedError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, IntArray
-from automl_car.training.head import predict
+from automl_car.training.head import LinearHead, predict
 from automl_car.training.refine import train_head
 from automl_car.training.rows import Rows
 from automl_car.training.views import view_counts
@@ -36,6 +36,9 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     def rows(views: Sequence[NDArray[np.float16]], chosen: IntArray) -> Rows:
         return Rows(views, chosen, recipe.power, device)
 
+    def predicted_by(head: LinearHead, some: Rows) -> NDArray[np.float32]:
+        return predict(head, some, scratch) if len(some) else work.no_logits()
+
     labels = np.asarray(work.prepared.dataset.labels)
     held_out = rows(features.train, work.validation)
     best_loss, best_epoch, best = math.inf, 0, None
@@ -52,23 +55,23 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     )
     for number, (loss, head) in enumerate(heads):
         clock.check(number / (recipe.epochs + 1))
-        logits = predict(head, held_out, scratch)
-        loss_now = log_loss(logits, labels[work.validation])
+        logits = predicted_by(head, held_out)
+        loss_now = log_loss(logits, labels[work.validation]) if len(held_out) else math.nan
         yield Epoch(number, recipe.epochs, loss, loss_now, time.monotonic() - began)
-        if not math.isfinite(loss_now):
-            raise DivergedError(f"The log loss of the linear head was {loss_now} after epoch {number}.")
+        known = loss_now if len(held_out) else loss
+        if not math.isfinite(known):
+            raise DivergedError(f"The log loss of the linear head was {known} after epoch {number}.")
         if loss_now < best_loss or not recipe.patience:
             best_loss, best_epoch, best = loss_now, number, (head, logits)
         elif number - best_epoch >= recipe.patience:
             break
     assert best is not None  # the first epoch is always kept
     head, logits = best
-    tests = rows(features.test, np.arange(len(work.prepared.dataset.test_paths)))
+    tests = rows(features.test if work.task.test_fold is None else features.train, work.test)
 
     def predicted(views: int) -> Predicted:
-        validation = logits if views == recipe.views else predict(head, held_out.first(views), scratch)
-        test = predict(head, tests.first(views), scratch) if len(tests) else work.no_logits()
-        return Predicted(validation, work.prepared.fill_test(test))
+        validation = logits if views == recipe.views else predicted_by(head, held_out.first(views))
+        return Predicted(validation, work.fill_test(predicted_by(head, tests.first(views))))
 
     model = {"weight": head.weight.cpu().contiguous(), "bias": head.bias.cpu().contiguous()}
     return Trained({views: predicted(views) for views in view_counts(recipe.views)}, model)

@@ -17,6 +17,7 @@ from automl_car.data.prepare import Prepared
 from automl_car.records import Epoch, FoldTask, IntArray, Progress
 from automl_car.training.clock import Clock
 from automl_car.training.features import Features, frozen_features
+from automl_car.training.photos import Pick
 from automl_car.training.views import choose_views
 
 Report = Callable[[Epoch | Progress], None]
@@ -50,12 +51,29 @@ class Work:
     @property
     def training(self) -> IntArray:
         """Rows to train on, ascending."""
-        return self.prepared.folds.training_rows(self.task.fold)
+        left_out = [fold for fold in (self.task.fold, self.task.test_fold) if fold is not None]
+        return self.prepared.folds.training_rows(*left_out)
 
     @property
     def validation(self) -> IntArray:
-        """Rows to judge by, ascending."""
+        """Rows to judge by, ascending; none for a refit."""
         return self.prepared.folds.validation_rows(self.task.fold)
+
+    @property
+    def test(self) -> IntArray:
+        """Rows to predict in the end: of the test set, or training rows of the fold that plays it."""
+        if self.task.test_fold is not None:
+            return self.prepared.folds.validation_rows(self.task.test_fold)
+        return np.arange(len(self.prepared.dataset.test_paths))
+
+    @property
+    def test_image(self) -> Pick:
+        """Returns the photo of a row of `test`."""
+        return self.prepared.test_image if self.task.test_fold is None else self.prepared.train_image
+
+    def fill_test(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (T, C) of `test` with an answer for broken photos; among training photos there are none."""
+        return self.prepared.fill_test(logits) if self.task.test_fold is None else logits
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +93,7 @@ class Work:
         return frozen_features(self.backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress)
 
     def no_logits(self) -> NDArray[np.float32]:
-        """(0, C): what a test set without photos gets."""
+        """(0, C): what a test set without photos gets, or a refit for validation."""
         return np.zeros((0, self.num_classes), np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from automl_car.catalog.records import Backbone
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import DivergedError, OutOfMemoryError
-from automl_car.records import Epoch, FoldResult, FoldTask, Progress, Recipe
+from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Progress, Recipe
 from automl_car.store import read_logits, read_model, read_result
 from automl_car.temperature import fit_temperature
 from automl_car.training.checkpoint import from_safetensors
@@ -200,6 +201,67 @@ def test_without_a_test_set_no_test_logits_are_stored(bench: Bench, recipe: Reci
     task = bench.task(recipe)
     bench.train(task)
     assert read_logits(task.fold_directory).test.shape == (0, 3)
+
+
+# ---- refits ---------------------------------------------------------------------------------------------------------
+
+
+def _same_labels_but(bench: Bench, fold: int) -> Bench:
+    """The bench with other labels for the rows of one fold."""
+    labels = np.array(bench.prepared.dataset.labels)
+    rows = bench.prepared.folds.validation_rows(fold)
+    labels[rows] = (labels[rows] + 1) % 3
+    dataset = replace(bench.prepared.dataset, labels=tuple(labels.tolist()))
+    return replace(bench, prepared=replace(bench.prepared, dataset=dataset))
+
+
+@BOTH
+def test_a_refit_leaves_test_logits_and_weights_and_nothing_to_be_judged_by(bench: Bench, recipe: Recipe) -> None:
+    task = bench.task(replace(recipe, patience=0), NO_FOLD)
+    result = bench.train(task)
+    assert (result.status, len(result.view_losses)) == ("finished", 0)
+    assert math.isnan(result.log_loss)
+    logits = read_logits(task.fold_directory)
+    assert (logits.oof.shape, logits.test.shape) == ((0, 3), (5, 3))
+    assert np.isfinite(logits.test).all()
+    stored = read_result(task.fold_directory)
+    assert stored is not None
+    assert [epoch.train_loss for epoch in stored.curve] == [epoch.train_loss for epoch in result.curve]
+
+
+@BOTH
+@pytest.mark.parametrize("fold", range(3))
+def test_a_refit_learns_from_every_fold(bench: Bench, recipe: Recipe, fold: int) -> None:
+    tasks = [bench.task(replace(recipe, patience=0), NO_FOLD, study, step="plain") for study in ("one", "other")]
+    bench.train(tasks[0])
+    _same_labels_but(bench, fold).train(tasks[1])
+    first, second = (read_logits(task.fold_directory).test for task in tasks)
+    assert not np.allclose(first, second, atol=1e-3)
+
+
+@BOTH
+@pytest.mark.parametrize("fold", [0, NO_FOLD])
+def test_a_fold_that_plays_the_test_set_is_predicted_and_not_trained_on(
+    bench: Bench, recipe: Recipe, fold: int
+) -> None:
+    recipe = replace(recipe, patience=0, epochs=1)
+    tasks = [bench.task(recipe, fold, study, test_fold=2, step="plain") for study in ("one", "other")]
+    bench.train(tasks[0])
+    _same_labels_but(bench, 2).train(tasks[1])
+    first, second = (read_logits(task.fold_directory) for task in tasks)
+    assert len(first.test) == len(bench.prepared.folds.validation_rows(2))
+    np.testing.assert_array_equal(first.test, second.test)
+    np.testing.assert_array_equal(first.rows, bench.prepared.folds.validation_rows(fold))
+
+
+def test_without_early_stopping_a_refit_without_a_fold_is_the_model_of_that_fold(bench: Bench) -> None:
+    recipe = replace(HEAD, patience=0, views=4)
+    own, refit = bench.task(recipe, 1), bench.task(recipe, NO_FOLD, test_fold=1)
+    for task in (own, refit):
+        bench.train(task)
+    for views in (1, 2, 4):
+        expected = read_logits(own.fold_directory, views=views).oof
+        np.testing.assert_array_equal(read_logits(refit.fold_directory, views=views).test, expected)
 
 
 # ---- reports --------------------------------------------------------------------------------------------------------

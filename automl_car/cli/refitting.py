@@ -1,0 +1,63 @@
+"""refit: the members of the ensemble, trained once on all photos."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_car.cli.app import app
+from automl_car.cli.options import (
+    HERE,
+    ConfigOption,
+    JsonOption,
+    PluginOption,
+    StorageOption,
+    StudyOption,
+    WorkspaceOption,
+)
+from automl_car.cli.shared import latest_study_name, load_settings, make_view, open_workspace, print_json
+
+
+@app.command()
+def refit(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Find out first whether it pays, on a fold that plays the test set.")
+    ] = False,
+    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")] = Path("submission.csv"),
+    study: StudyOption = None,
+    storage: StorageOption = None,
+    plugin: PluginOption = None,
+    workspace: WorkspaceOption = HERE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the ensemble's members on all photos.
+
+    Each is trained once, for as many epochs as its folds found best, and predicts in place of their mean. With
+    --compare the submission stays that of the folds, unless the refit is better by more than a standard error.
+    """
+    overrides = {
+        "ensemble.top_k": top_k,
+        "search.storage": storage,
+        "plugins.files": [file.resolve() for file in plugin] if plugin else None,
+    }
+    settings = load_settings(workspace, config, overrides)
+    from automl_car import pipeline
+    from automl_car.console import start_logging
+    from automl_car.report import tables
+
+    place = open_workspace(workspace)
+    name = study or settings.search.study or latest_study_name(place, settings.search.storage)
+    terminal = sys.stderr.isatty() and not as_json and os.environ.get("TERM") != "dumb"
+    log = start_logging(place.logs, f"{name}-refit", to_terminal=not terminal).with_suffix(".worker.log")
+    with make_view(terminal) as view:
+        done = pipeline.refit(place, settings, study=name, output=output, comparing=compare, view=view, log=log)
+    if as_json:
+        print_json(tables.refit_json(done))
+    else:
+        tables.print_refit(done)
