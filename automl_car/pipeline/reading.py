@@ -5,6 +5,7 @@ from __future__ import annotations
 from automl_car.config import Config
 from automl_car.data.index import read_dataset
 from automl_car.data.sample import write_sample
+from automl_car.pipeline.excluding import excluded_photos
 from automl_car.pipeline.outcome import View
 from automl_car.records import Dataset
 from automl_car.workspace import Workspace
@@ -29,5 +30,5 @@ def read_photos(workspace: Workspace, config: Config, *, sample: bool, view: Vie
         test=data.test,
         sample_submission=data.sample_submission,
         class_aliases=data.class_aliases,
-        exclude=data.exclude,
+        exclude=excluded_photos(workspace.root, data.exclude),
     )
