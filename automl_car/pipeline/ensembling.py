@@ -47,15 +47,8 @@ def ensemble(
     Raises:
         StudyError: there is no such study.
     """
-    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
-    store = workspace.checkpoints(study)
-    if not (store / "dataset.json").is_file():
-        raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
-    dataset, folds = data or _read_data(store)
-    try:
-        built, partial = _build(loaded, _Store(store, dataset, folds), top_k)
-    except StoreError as error:
-        raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
+    found = build(workspace, config, study=study, top_k=top_k, data=data)
+    built, dataset = found.ensemble, found.dataset
     submission = None
     if built is not None:
         directory = workspace.reports(study)
@@ -65,8 +58,47 @@ def ensemble(
             submission.parent.mkdir(parents=True, exist_ok=True)
             write_submission(submission, built.test_probabilities, dataset)
         write_atomically(directory / "ensemble.json", json.dumps(to_json(built), ensure_ascii=False, indent=1))
-        write_atomically(directory / "trials.csv", trials_csv(loaded))
-    return _outcome(loaded, study, built, submission, partial)
+        write_atomically(directory / "trials.csv", trials_csv(found.study))
+    return _outcome(found.study, study, built, submission, found.partial)
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """The ensemble of a study, and what it was built from.
+
+    Attributes:
+        study: Optuna's.
+        dataset, folds: of the study.
+        ensemble: of at most top-k members; None while no fold is finished.
+        partial: why the ensemble's numbers are of some photos alone; empty where they are of all.
+    """
+
+    study: optuna.Study
+    dataset: Dataset
+    folds: Folds
+    ensemble: Ensemble | None
+    partial: str
+
+
+def build(
+    workspace: Workspace, config: Config, *, study: str, top_k: int, data: tuple[Dataset, Folds] | None = None
+) -> Built:
+    """Pool and calibrate the study's trials; nothing is written. The arguments are those of `ensemble`.
+
+    Raises:
+        StudyError: there is no such study, or nothing was trained.
+        StoreError: a fold is damaged.
+    """
+    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    store = workspace.checkpoints(study)
+    if not (store / "dataset.json").is_file():
+        raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
+    dataset, folds = data or _read_data(store)
+    try:
+        built, partial = _build(loaded, _Store(store, dataset, folds), top_k)
+    except StoreError as error:
+        raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
+    return Built(loaded, dataset, folds, built, partial)
 
 
 def _read_data(store: Path) -> tuple[Dataset, Folds]:

@@ -82,3 +82,18 @@ def to_json(built: Ensemble) -> dict[str, Any]:
             for member in built.members
         ],
     }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What `search --json` and `ensemble --json` print."""
+    return {
+        "study": outcome.study,
+        "complete": outcome.complete,
+        "pruned": outcome.pruned,
+        "failed": outcome.failed,
+        "best_trial": outcome.best_trial,
+        "best_log_loss": outcome.best_log_loss,
+        "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
+        "submission": str(outcome.submission) if outcome.submission else None,
+        "partial": outcome.partial,
+    }

@@ -215,20 +215,3 @@ def _print_ensemble(console: Console, ensemble: Ensemble) -> None:
         f"({ensemble.rows} photos; best member alone {ensemble.best_single:.4f}); {ensemble.pool} pool, "
         f"temperature {ensemble.temperature:.2f}"
     )
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """What `search --json` and `ensemble --json` print."""
-    from automl_car.pipeline import to_json
-
-    return {
-        "study": outcome.study,
-        "complete": outcome.complete,
-        "pruned": outcome.pruned,
-        "failed": outcome.failed,
-        "best_trial": outcome.best_trial,
-        "best_log_loss": outcome.best_log_loss,
-        "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
-        "submission": str(outcome.submission) if outcome.submission else None,
-        "partial": outcome.partial,
-    }
