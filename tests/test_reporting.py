@@ -51,8 +51,8 @@ class Study:
             folds=3,
             seed=0,
         )
-        self._optuna = optuna.create_study(study_name="main", storage=connect(f"sqlite:///{root}/studies/main.db"))
-        self._optuna.set_user_attr("settings", {"data": {"train": "train", **settings}})
+        self.optuna = optuna.create_study(study_name="main", storage=connect(f"sqlite:///{root}/studies/main.db"))
+        self.optuna.set_user_attr("settings", {"data": {"train": "train", **settings}})
 
     def add(
         self,
@@ -82,7 +82,7 @@ class Study:
         losses = {str(fold): noise for fold in folds}
         attributes = {"recipe_id": recipe_id, "backbone": "toy", FOLD_LOSSES: losses, INTERRUPTED: stopped}
         value = None if stopped else noise
-        self._optuna.add_trial(create_trial(state=state, value=value, user_attrs=attributes))
+        self.optuna.add_trial(create_trial(state=state, value=value, user_attrs=attributes))
 
     def report(self, output: Path | None = None) -> pipeline.Reported:
         return pipeline.report(self.workspace, Config(), study="main", output=output, top_k=5)
@@ -224,6 +224,16 @@ def test_names_that_count_as_one_class_have_a_table(tiny_dataset: Path) -> None:
     assert (row["alias"], row["same_as"], row["photos"], row["photos_same_as"]) == ("mpv", "van", "12", "12")
     assert float(row["accuracy"]) == 1
     assert float(row["accuracy_same_as"]) == pytest.approx(11 / 12, abs=1e-4)
+
+
+def test_names_whose_photos_are_gone_are_left_out_with_a_note(tiny_dataset: Path) -> None:
+    made = Study(tiny_dataset.parent, class_aliases={})
+    made.optuna.set_user_attr("settings", {"data": {"class_aliases": {"mpv": "van"}}})
+    made.add("a")
+    shutil.rmtree(tiny_dataset / "train")
+    reported = made.report()
+    assert "aliases.csv" not in names(reported.files)
+    assert reported.losses.notes[0].startswith("the names that count as one class are left out, as the photos cannot")
 
 
 def test_an_old_table_does_not_outlive_its_reason(study: Study) -> None:

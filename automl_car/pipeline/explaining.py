@@ -95,10 +95,8 @@ def _aliases(built: Built, answers: Answers) -> tuple[tuple[AliasLoss, ...], str
     try:
         photos = list_photos(built.dataset.root, settings.get("train", "train"))
     except DataError as error:
-        return (
-            (),
-            f"the names that count as one class are left out, as the photos cannot be listed: {error.message.rstrip('.')}",
-        )
+        reason = error.message.rstrip(".")
+        return (), f"the names that count as one class are left out, as the photos cannot be listed: {reason}"
     written = {photo.path: photo.label for photo in photos}
     names = [written.get(path, "") for path in answers.paths]
     return losses.alias_losses(answers, names, {nfc(alias): nfc(name) for alias, name in aliases.items()}), ""
