@@ -87,7 +87,11 @@ class DataConfig(_Section):
     test: str = Field("test.csv", description="CSV of ids and paths")
     sample_submission: str = Field("sample_submission.csv", description="the contest's form; its columns are the order")
     class_aliases: dict[str, str] = Field({}, description="classes that the contest counts as one: {name: same as}")
-    exclude: tuple[str, ...] = Field((), description="training photos to leave out, relative to the folder")
+    exclude: tuple[str, ...] = Field(
+        (),
+        description="training photos to leave out, relative to the folder; an entry that ends in .csv is a file of the "
+        "workspace that lists them in its column `path`",
+    )
     folds: int = Field(5, ge=2, le=20, description="stratified, duplicate-grouped splits")
 
 

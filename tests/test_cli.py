@@ -16,7 +16,7 @@ from automl_car.config import Config
 from automl_car.errors import StudyError
 from automl_car.workspace import Workspace
 
-HEAVY = ("torch", "timm", "albumentations", "sklearn", "scipy", "pandas", "optuna", "cv2", "matplotlib")
+HEAVY = ("torch", "timm", "albumentations", "sklearn", "scipy", "pandas", "optuna", "cv2", "matplotlib", "cleanlab")
 SHOW_MODULES = """
 import atexit, sys
 atexit.register(lambda: print("modules:", *sys.modules, file=sys.stderr))

@@ -221,7 +221,7 @@ def test_what_is_printed_says_so(study: Study, capsys: pytest.CaptureFixture[str
     assert any("(200 photos;" in line for line in lines)
     assert outcome.ensemble is not None
     assert pipeline.describe(outcome.ensemble, outcome.partial).endswith("of 200 of 400 photos")
-    assert tables.outcome_json(outcome)["partial"] == outcome.partial
+    assert pipeline.outcome_json(outcome)["partial"] == outcome.partial
 
 
 # ---- what is kept ---------------------------------------------------------------------------------------------------

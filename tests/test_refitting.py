@@ -270,7 +270,7 @@ def test_a_refit_within_chance_is_not_used_nor_trained(
     np.testing.assert_allclose(study.probabilities(), done.outcome.ensemble.test_probabilities, atol=1e-6)
     tables.print_refit(done)
     assert "the submission stays that of the fold models" in capsys.readouterr().out
-    shown = json.loads(json.dumps(tables.refit_json(done)))
+    shown = json.loads(json.dumps(pipeline.refit_json(done)))
     assert (shown["refit"], shown["comparison"]["fold"], shown["comparison"]["gain"]) == (False, 0, pytest.approx(0.09))
 
 

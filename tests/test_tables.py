@@ -9,7 +9,7 @@ import pytest
 
 from automl_car.catalog.manager import load_catalog
 from automl_car.catalog.records import PluginSources
-from automl_car.pipeline import Outcome
+from automl_car.pipeline import Outcome, outcome_json
 from automl_car.records import Alternative, Ensemble, Estimate, Member
 from automl_car.report import tables
 from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
@@ -168,7 +168,7 @@ def test_an_outcome_without_a_finished_fold_says_so(capsys: pytest.CaptureFixtur
 
 
 def test_an_outcome_as_json_holds_the_weights_of_the_members() -> None:
-    shown = json.loads(json.dumps(tables.outcome_json(Outcome("main", 5, 3, 1, 3, 0.61, BUILT, Path("s.csv")))))
+    shown = json.loads(json.dumps(outcome_json(Outcome("main", 5, 3, 1, 3, 0.61, BUILT, Path("s.csv")))))
     assert (shown["best_trial"], shown["submission"]) == (3, "s.csv")
     assert [member["weight"] for member in shown["ensemble"]["members"]] == [0.75, 0.25]
 

@@ -16,6 +16,7 @@ from automl_car.errors import AutomlCarError
 # isort: off
 from automl_car.cli import searching  # noqa: F401
 from automl_car.cli import refitting  # noqa: F401
+from automl_car.cli import reporting  # noqa: F401
 from automl_car.cli import judging  # noqa: F401
 from automl_car.cli import combining  # noqa: F401
 from automl_car.cli import looking  # noqa: F401

@@ -58,6 +58,6 @@ def refit(
     with make_view(terminal) as view:
         done = pipeline.refit(place, settings, study=name, output=output, comparing=compare, view=view, log=log)
     if as_json:
-        print_json(tables.refit_json(done))
+        print_json(pipeline.refit_json(done))
     else:
         tables.print_refit(done)

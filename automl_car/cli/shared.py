@@ -52,10 +52,11 @@ def make_view(terminal: bool) -> Any:
 
 
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+    from automl_car.pipeline import outcome_json
     from automl_car.report import tables
 
     if as_json:
-        print_json(tables.outcome_json(outcome))
+        print_json(outcome_json(outcome))
     else:
         tables.print_outcome(outcome)
 

@@ -32,7 +32,7 @@ def read_dataset(
     test: str = DEFAULT_TEST,
     sample_submission: str = DEFAULT_SAMPLE,
     class_aliases: Mapping[str, str] | None = None,
-    exclude: Collection[str] = (),
+    exclude: Collection[str] | Mapping[str, str] = (),
 ) -> Dataset:
     """Read which photos there are and what they show.
 
@@ -42,7 +42,7 @@ def read_dataset(
         test: CSV of ids and paths.
         sample_submission: the contest's form.
         class_aliases: {alias: canonical} for classes that the contest counts as one.
-        exclude: training photos to leave out.
+        exclude: training photos to leave out; as a mapping, each with the file that lists it, or "".
 
     Returns:
         The data set. Training rows are sorted by path, or in the order of the CSV; test rows are in the order of the

@@ -6,7 +6,7 @@ import difflib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -55,8 +55,12 @@ def list_photos(root: Path, train: str) -> tuple[Photo, ...]:
     return photos
 
 
-def leave_out(photos: tuple[Photo, ...], exclude: Collection[str]) -> tuple[Photo, ...]:
+def leave_out(photos: tuple[Photo, ...], exclude: Collection[str] | Mapping[str, str]) -> tuple[Photo, ...]:
     """The photos without those whose path is in `exclude`.
+
+    Args:
+        photos: all training photos.
+        exclude: paths relative to the data folder; as a mapping, each with the file that lists it, or "".
 
     Raises:
         DataError: an entry of `exclude` matches no photo; the message names near ones.
@@ -67,7 +71,10 @@ def leave_out(photos: tuple[Photo, ...], exclude: Collection[str]) -> tuple[Phot
     known = {nfc(photo.path) for photo in photos}
     unknown = [entry for path, entry in wanted.items() if path not in known]
     if unknown:
-        near = "; ".join(f"`{entry}`{_did_you_mean(entry, known)}" for entry in unknown[:3])
+        files = exclude if isinstance(exclude, Mapping) else {}
+        near = "; ".join(
+            f"`{entry}`{_listed_in(files.get(entry, ''))}{_did_you_mean(entry, known)}" for entry in unknown[:3]
+        )
         more = f"; and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         raise DataError(
             f"{len(unknown)} of {len(wanted)} entries of `exclude` match no training photo: {near}{more}.",
@@ -202,6 +209,10 @@ def _refuse_undecodable(names: Iterable[str]) -> None:
                 f"The file name {name!a} is not UTF-8.",
                 hint="It comes from an archive in another encoding; unpack it again, as with `unzip -O cp949`.",
             ) from error
+
+
+def _listed_in(file: str) -> str:
+    return f" of {file}" if file else ""
 
 
 def _did_you_mean(entry: str, known: Collection[str]) -> str:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,18 +95,9 @@ def open_prepared(study_directory: Path, cache_directory: Path) -> Prepared:
         StudyError: the study was never prepared.
         DataError, StoreError: its files, or the image cache, are damaged or missing.
     """
-    try:
-        values = json.loads((study_directory / "prepared.json").read_text(encoding="utf-8"))
-        audit = Audit.from_json(json.loads((study_directory / "audit.json").read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise StudyError(
-            f"The study in {study_directory} has no {Path(error.filename).name}.", hint="Run `automl-car search` first."
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StudyError(
-            f"prepared.json or audit.json in {study_directory} is damaged: {error}.",
-            hint="Run `automl-car search` again: it writes them anew.",
-        ) from error
+    with _explained(study_directory):
+        values = _read_json(study_directory / "prepared.json")
+    audit = read_audit(study_directory)
     dataset = load_dataset(study_directory / "dataset.json")
     return Prepared(
         dataset,
@@ -114,6 +107,36 @@ def open_prepared(study_directory: Path, cache_directory: Path) -> Prepared:
         np.array(values["test_entries"], dtype=np.int64),
         audit,
     )
+
+
+def read_audit(study_directory: Path) -> Audit:
+    """Read the audit that `prepare` left.
+
+    Raises:
+        StudyError: the study was never prepared, or the file is damaged.
+    """
+    with _explained(study_directory):
+        return Audit.from_json(_read_json(study_directory / "audit.json"))
+
+
+@contextmanager
+def _explained(study_directory: Path) -> Iterator[None]:
+    """Turn what reading prepared.json or audit.json raises into a StudyError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StudyError(
+            f"The study in {study_directory} has no {Path(error.filename).name}.", hint="Run `automl-car search` first."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StudyError(
+            f"prepared.json or audit.json in {study_directory} is damaged: {error}.",
+            hint="Run `automl-car search` again: it writes them anew.",
+        ) from error
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_prepared(study_directory: Path, prepared: Prepared) -> None:

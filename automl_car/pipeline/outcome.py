@@ -107,3 +107,20 @@ def _estimate_json(estimate: Estimate) -> dict[str, Any]:
         "test_log_loss": estimate.test_log_loss,
         "test_range_95": list(estimate.test_range),
     }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What `search --json` and `ensemble --json` print."""
+    return {
+        "study": outcome.study,
+        "complete": outcome.complete,
+        "pruned": outcome.pruned,
+        "failed": outcome.failed,
+        "best_trial": outcome.best_trial,
+        "best_log_loss": outcome.best_log_loss,
+        "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
+        "submission": str(outcome.submission) if outcome.submission else None,
+        "partial": outcome.partial,
+        "rehearsal": outcome.rehearsal,
+        "kept": outcome.kept,
+    }

@@ -12,6 +12,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.config import Config
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset
 from automl_car.ensemble.averaging import averaging_gain
@@ -21,7 +22,7 @@ from automl_car.ensemble.joining import join_stopped, on_rows
 from automl_car.errors import StoreError, StudyError
 from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray, Member
 from automl_car.search.evidence import expected_mean, fold_losses
-from automl_car.search.study import INTERRUPTED, complete_trials
+from automl_car.search.study import INTERRUPTED, complete_trials, load_study, storage_url
 from automl_car.store import read_logits
 from automl_car.workspace import Workspace
 
@@ -91,6 +92,26 @@ def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | N
         dataset = load_dataset(store / "dataset.json")
         data = dataset, read_folds(store / "folds.csv", dataset, check_files=False)
     return FinishedFolds(store, *data)
+
+
+def pool_study(
+    workspace: Workspace, config: Config, study: str, top_k: int
+) -> tuple[optuna.Study, FinishedFolds, Pooled]:
+    """A study, its finished folds, and their ensemble; nothing is written.
+
+    Raises:
+        StudyError: there is no such study, or no fold of it is finished.
+        StoreError: a fold that is needed is damaged.
+    """
+    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    finished = open_folds(workspace, study)
+    pooled = pool(loaded, finished, top_k, thorough=False)
+    if pooled is None:
+        raise StudyError(
+            f"No fold of study `{study}` is finished, so there is no ensemble yet.",
+            hint="run `automl-car search` again: it goes on where it stopped.",
+        )
+    return loaded, finished, pooled
 
 
 def pool(study: optuna.Study, finished: FinishedFolds, top_k: int, *, thorough: bool = True) -> Pooled | None:

@@ -8,6 +8,7 @@ from automl_car.config import Config
 from automl_car.data.index import read_dataset
 from automl_car.data.sample import write_sample
 from automl_car.ensemble.submission_check import check_submission
+from automl_car.pipeline.excluding import excluded_photos
 from automl_car.pipeline.outcome import View
 from automl_car.records import Dataset
 from automl_car.workspace import Workspace
@@ -25,7 +26,7 @@ def read_photos(workspace: Workspace, config: Config, *, sample: bool, view: Vie
     if sample:
         view.note(f"sample photos of fictional cars: {workspace.sample}")
         write_sample(workspace.sample, seed=0)
-    return _read(workspace.sample if sample else workspace.data(config), config)
+    return _read(workspace, workspace.sample if sample else workspace.data(config), config)
 
 
 def lint(workspace: Workspace, config: Config, submission: Path) -> tuple[str, ...]:
@@ -34,10 +35,10 @@ def lint(workspace: Workspace, config: Config, submission: Path) -> tuple[str, .
     Raises:
         DataError: the data folder or its sample submission is missing.
     """
-    return check_submission(submission, _read(workspace.data(config), config))
+    return check_submission(submission, _read(workspace, workspace.data(config), config))
 
 
-def _read(directory: Path, config: Config) -> Dataset:
+def _read(workspace: Workspace, directory: Path, config: Config) -> Dataset:
     data = config.data
     return read_dataset(
         directory,
@@ -45,5 +46,5 @@ def _read(directory: Path, config: Config) -> Dataset:
         test=data.test,
         sample_submission=data.sample_submission,
         class_aliases=data.class_aliases,
-        exclude=data.exclude,
+        exclude=excluded_photos(workspace.root, data.exclude),
     )

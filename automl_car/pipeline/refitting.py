@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from automl_car.ensemble.fitting import pool_of, predict
 from automl_car.ensemble.submission import write_submission
 from automl_car.errors import DataError, StudyError
 from automl_car.pipeline.ensembling import ensemble
-from automl_car.pipeline.outcome import Outcome, View
+from automl_car.pipeline.outcome import Outcome, View, outcome_json
 from automl_car.pipeline.pooling import open_folds
 from automl_car.records import Ensemble, FloatArray, FoldResult, FoldTask, IntArray, Member
 from automl_car.search.executor import Executor, LocalExecutor
@@ -85,6 +86,20 @@ def refit(
     output.parent.mkdir(parents=True, exist_ok=True)
     write_submission(output, probabilities, dataset)
     return Refit(replace(outcome, submission=output), used, comparison, held)
+
+
+def refit_json(refit: Refit) -> dict[str, Any]:
+    """What `refit --json` prints."""
+    found = refit.comparison
+    comparison = found and {
+        "fold": refit.fold,
+        "rows": found.rows,
+        "fold_models": found.usual,
+        "refit": found.new,
+        "gain": found.gain,
+        "standard_error": found.standard_error,
+    }
+    return {**outcome_json(refit.outcome), "refit": refit.used, "comparison": comparison}
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from automl_car.errors import ConfigError
 from automl_car.files import write_atomically
+from automl_car.report.cells import csv_text
 from automl_car.report.confidence_plots import draw
-from automl_car.report.sheets import sheet
 
 if TYPE_CHECKING:
     from automl_car.ensemble.analysis import Analysis
@@ -59,19 +59,19 @@ def classes_csv(files: Sequence[Confidence]) -> str:
         ]
         for index, name in enumerate(files[0].classes)
     )
-    return sheet(header, rows)
+    return csv_text(header, rows)
 
 
 def disagreements_csv(analysis: Analysis, comparison: Comparison) -> str:
     """The hundred rows in which the files differ most, those first, with each file's top class and its confidence."""
     header = ["ID", "mean total variation distance"]
     header += [f"{file.name} {word}" for file in analysis.files for word in ("class", "confidence")]
-    return sheet(header, _disputed(analysis, comparison))
+    return csv_text(header, _disputed(analysis, comparison))
 
 
-def _disputed(analysis: Analysis, comparison: Comparison) -> Iterator[list[object]]:
+def _disputed(analysis: Analysis, comparison: Comparison) -> Iterator[list[str | int | float]]:
     for row in comparison.most_disputed(MOST_DISPUTED).tolist():
-        cells: list[object] = [analysis.ids[row], round(float(comparison.row_distance[row]), 4)]
+        cells: list[str | int | float] = [analysis.ids[row], round(float(comparison.row_distance[row]), 4)]
         for file in analysis.files:
             cells += [file.classes[file.top[row]], round(float(file.confidence[row]), 4)]
         yield cells

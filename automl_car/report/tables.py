@@ -248,25 +248,6 @@ def _alternatives_table(ensemble: Ensemble) -> Table:
     return table
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """What `search --json` and `ensemble --json` print."""
-    from automl_car.pipeline import to_json
-
-    return {
-        "study": outcome.study,
-        "complete": outcome.complete,
-        "pruned": outcome.pruned,
-        "failed": outcome.failed,
-        "best_trial": outcome.best_trial,
-        "best_log_loss": outcome.best_log_loss,
-        "ensemble": to_json(outcome.ensemble) if outcome.ensemble else None,
-        "submission": str(outcome.submission) if outcome.submission else None,
-        "partial": outcome.partial,
-        "rehearsal": outcome.rehearsal,
-        "kept": outcome.kept,
-    }
-
-
 def print_refit(refit: Refit) -> None:
     """The ensemble, and which of its two submissions was written."""
     print_outcome(refit.outcome)
@@ -284,17 +265,3 @@ def _describe_refit(refit: Refit) -> str:
     if refit.used:
         return f"{judged}; the submission is that of members trained on all photos"
     return f"{judged}; that is no more than chance, so the submission stays that of the fold models"
-
-
-def refit_json(refit: Refit) -> dict[str, Any]:
-    """What `refit --json` prints."""
-    found = refit.comparison
-    comparison = found and {
-        "fold": refit.fold,
-        "rows": found.rows,
-        "fold_models": found.usual,
-        "refit": found.new,
-        "gain": found.gain,
-        "standard_error": found.standard_error,
-    }
-    return {**outcome_json(refit.outcome), "refit": refit.used, "comparison": comparison}

@@ -108,7 +108,7 @@ def test_the_rows_in_which_files_differ_most_come_first_with_what_each_says(writ
     rows = read(written[0].with_name("disagreements.csv"))
     assert rows[0][:2] == ["ID", "mean total variation distance"]
     assert rows[0][2:] == ["one class", "one confidence", "two class", "two confidence"]
-    assert rows[1] == ["'-T2", "0.9975", "'=쏘나타", "0.995", "K5", "1.0"]
+    assert rows[1] == ["'-T2", "0.9975", "'=쏘나타", "0.995", "K5", "1"]
     assert [row[0] for row in rows[1:]] == ["'-T2", "T3", "T0", "T1"]
 
 
