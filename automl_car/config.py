@@ -88,9 +88,7 @@ class DataConfig(_Section):
     sample_submission: str = Field("sample_submission.csv", description="the contest's form; its columns are the order")
     class_aliases: dict[str, str] = Field({}, description="classes that the contest counts as one: {name: same as}")
     exclude: tuple[str, ...] = Field(
-        (),
-        description="training photos to leave out, relative to the folder; an entry that ends in .csv is a file of the "
-        "workspace that lists them in its column `path`",
+        (), description="training photos to leave out: paths in the folder, or a .csv of the workspace that lists them"
     )
     folds: int = Field(5, ge=2, le=20, description="stratified, duplicate-grouped splits")
 
