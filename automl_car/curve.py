@@ -15,7 +15,7 @@ import numpy as np
 
 from automl_car.records import Epoch, FloatArray, Points
 
-FIRST_SHARE = 0.3  # of the schedule; before it, during the warm-up, a curve says little about its end
+FIRST_SHARE = 0.15  # of the schedule; before it, during the warm-up, a curve says little about its end
 MIN_CURVES = 5  # fewer say little about how much can still be gained
 
 

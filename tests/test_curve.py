@@ -96,9 +96,9 @@ def test_curves_of_older_folds_are_taken_as_they_were_shown() -> None:
 TO_BEAT: Points = ((0.3, 1.0), (1.0, 0.5))
 
 
-@pytest.mark.parametrize(("epochs", "beaten"), [(1, False), (2, False), (3, True), (9, True), (10, False)])
+@pytest.mark.parametrize(("epochs", "beaten"), [(1, False), (2, True), (9, True), (10, False)])
 def test_a_hopeless_fold_is_stopped_after_the_warm_up_and_never_after_its_last_epoch(epochs: int, beaten: bool) -> None:
-    assert FIRST_SHARE == 0.3
+    assert FIRST_SHARE == 0.15
     curve = _curve(*[50.0] * epochs, total=10)
     assert (why_beaten(curve, TO_BEAT) is not None) == beaten
 
