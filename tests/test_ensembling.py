@@ -251,6 +251,11 @@ def test_a_worse_ensemble_leaves_the_one_of_before_and_says_so(study: Study) -> 
     assert kept_log_loss(study) == before < worse.ensemble.nested_log_loss
 
 
+def test_the_same_ensemble_again_is_no_reason_to_say_anything(study: Study) -> None:
+    study.built()
+    assert study.built().kept == ""
+
+
 def test_at_the_end_of_a_search_the_ensemble_of_all_trials_is_the_submission(study: Study) -> None:
     study.add("c", 1.4)
     study.built()

@@ -42,7 +42,7 @@ def ensemble(
         data: of the study, where they are at hand; else they are read.
         thorough: whether to tell, too, what to expect of the test set, and what other choices would have come to; that
             takes twice as long.
-        only_better: whether an ensemble that is no better than that of before leaves the submission as it is.
+        only_better: whether an ensemble that is worse than that of before leaves the submission as it is.
         freeze: True: keep this submission in studies/<study>, whatever comes; False: no longer; None: as it was.
         oof: a file for the out-of-fold predictions, formed like a submission; `labels.csv` beside it has the labels.
 

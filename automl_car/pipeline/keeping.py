@@ -43,7 +43,7 @@ class Submission:
         Args:
             built: the new one.
             rows: int64: the training rows that its numbers are of.
-            only_better: whether one that is no better leaves what is kept.
+            only_better: whether a worse one leaves what is kept.
 
         Returns:
             Why the old one stays; empty where it was replaced.
@@ -79,7 +79,7 @@ class Submission:
         (self.directory / "frozen.json").unlink(missing_ok=True)
 
     def _why_better(self, rows: IntArray, losses: FloatArray) -> str:
-        """Why what is kept is at least as good as an ensemble with these losses; empty where it is not."""
+        """Why what is kept is better than an ensemble with these losses; empty where it is not."""
         kept = self._kept_losses()
         if kept is None or (self.dataset.submission is not None and not self.path.is_file()):
             return ""
@@ -87,7 +87,7 @@ class Submission:
         if not len(here):
             return ""
         new, old = float(losses[here].mean()), float(kept[1][there].mean())
-        if new < old:
+        if new <= old:  # the same ensemble as before may be written again
             return ""
         return (
             f"the submission stays as it was: its log loss is {old:.4f} on the same {len(here)} photos, not {new:.4f}"
