@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from automl_car.errors import StoreError
 from automl_car.files import write_atomically
-from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, fingerprint
+from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, Recipe, fingerprint
 
 _FORMAT = 1
 
@@ -113,6 +113,18 @@ def read_model(directory: Path) -> bytes:
     if record is None:
         raise StoreError(f"`{directory}` holds no finished fold.")
     return _read_checked(directory / "model.safetensors", record["sha256"]["model.safetensors"])
+
+
+def read_recipe(directory: Path) -> Recipe:
+    """The recipe that a finished fold was trained with.
+
+    Raises:
+        StoreError: the fold is not there or its record is damaged.
+    """
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    return Recipe.from_json(record["recipe"])
 
 
 def set_aside(directory: Path) -> Path:

@@ -1,8 +1,23 @@
-"""The journeys: what happens, from end to end, when a person asks for a search or an ensemble."""
+"""The journeys: what happens, from end to end, when a person asks for a search, an ensemble, or a prediction."""
 
+from automl_car.pipeline.bundling import Bundled, bundle
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, describe, to_json
 from automl_car.pipeline.planning import Plan, plan
+from automl_car.pipeline.predicting import Predicted, predict
 from automl_car.pipeline.searching import search
 
-__all__ = ["Outcome", "Plan", "View", "describe", "ensemble", "plan", "search", "to_json"]
+__all__ = [
+    "Bundled",
+    "Outcome",
+    "Plan",
+    "Predicted",
+    "View",
+    "bundle",
+    "describe",
+    "ensemble",
+    "plan",
+    "predict",
+    "search",
+    "to_json",
+]

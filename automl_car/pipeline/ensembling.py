@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +48,10 @@ def ensemble(
     Raises:
         StudyError: there is no such study.
     """
-    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
-    store = workspace.checkpoints(study)
-    if not (store / "dataset.json").is_file():
-        raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
-    dataset, folds = data or _read_data(store)
-    try:
-        built, partial = _build(loaded, _Store(store, dataset, folds), top_k)
-    except StoreError as error:
-        raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
+    loaded, store = _open(workspace, config, study, data)
+    dataset = store.dataset
+    with _damage_explained():
+        built, partial = _build(loaded, store, top_k)
     submission = None
     if built is not None:
         directory = workspace.reports(study)
@@ -67,6 +63,65 @@ def ensemble(
         write_atomically(directory / "ensemble.json", json.dumps(to_json(built), ensure_ascii=False, indent=1))
         write_atomically(directory / "trials.csv", trials_csv(loaded))
     return _outcome(loaded, study, built, submission, partial)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An ensemble that was built to be used and not told of, and what it is of."""
+
+    ensemble: Ensemble
+    partial: str
+    dataset: Dataset
+    folds: Folds
+
+
+def find_ensemble(workspace: Workspace, config: Config, *, study: str, top_k: int) -> Found:
+    """The ensemble that `ensemble` builds; nothing is written.
+
+    Raises:
+        StudyError: there is no such study, or no fold of it is finished.
+    """
+    loaded, store = _open(workspace, config, study, None)
+    with _damage_explained():
+        built, partial = _build(loaded, store, top_k)
+    if built is None:
+        raise StudyError(f"No fold of study `{study}` is finished yet.", hint="let `automl-car search` go on.")
+    return Found(built, partial, store.dataset, store.folds)
+
+
+def find_candidates(
+    workspace: Workspace, config: Config, *, study: str
+) -> tuple[tuple[Candidate, ...], Dataset, Folds]:
+    """The complete trials, the best first, equal recipes once; and the photos that they are of.
+
+    Raises:
+        StudyError: there is no such study, or no trial of it is complete.
+    """
+    loaded, store = _open(workspace, config, study, None)
+    complete = _distinct(loaded)
+    if not complete:
+        raise StudyError(f"No trial of study `{study}` is complete yet.", hint="let `automl-car search` go on.")
+    with _damage_explained():
+        candidates = tuple(store.candidate(trial, range(store.folds.count)) for trial in complete)
+    return candidates, store.dataset, store.folds
+
+
+def _open(
+    workspace: Workspace, config: Config, study: str, data: tuple[Dataset, Folds] | None
+) -> tuple[optuna.Study, _Store]:
+    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    store = workspace.checkpoints(study)
+    if not (store / "dataset.json").is_file():
+        raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
+    return loaded, _Store(store, *(data or _read_data(store)))
+
+
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
 
 
 def _read_data(store: Path) -> tuple[Dataset, Folds]:
@@ -104,8 +159,7 @@ class _Store:
 
 def _build(study: optuna.Study, store: _Store, top_k: int) -> tuple[Ensemble | None, str]:
     """The ensemble, or None while no fold is finished; and why its numbers are of some photos alone, if they are."""
-    by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete_trials(study))}
-    complete = list(by_recipe.values())[::-1]  # equal recipes join once
+    complete = _distinct(study)
     if not complete:
         return _build_from_one(study, store, top_k)
     candidates = [store.candidate(trial, range(store.folds.count)) for trial in complete]
@@ -115,6 +169,12 @@ def _build(study: optuna.Study, store: _Store, top_k: int) -> tuple[Ensemble | N
         return alone, ""
     joined = _join(alone, candidates, stopped, store, top_k)
     return (joined, store.why_partial(stopped, joined.rows)) if joined else (alone, "")
+
+
+def _distinct(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, the best first; of equal recipes, which join once, the best."""
+    by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete_trials(study))}
+    return list(by_recipe.values())[::-1]
 
 
 def _build_from_one(study: optuna.Study, store: _Store, top_k: int) -> tuple[Ensemble | None, str]:
