@@ -135,4 +135,8 @@ class _Counter:
             return
         self._told = now
         text = f"{done} of {total} photos, {done / (now - self._began):.1f} per second"
-        print(f"\r{text} " if self._terminal else text, end="" if self._terminal and done < total else "\n", file=sys.stderr)
+        print(
+            f"\r{text} " if self._terminal else text,
+            end="" if self._terminal and done < total else "\n",
+            file=sys.stderr,
+        )

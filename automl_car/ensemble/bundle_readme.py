@@ -23,8 +23,8 @@ def bundle_readme(bundle: Bundle) -> str:
         'probabilities = model.predict(["photo.jpg"])           # a row per photo; columns as in model.class_names',
         "```",
         "",
-        f"Log loss {interval} (95 %), measured on {measured.rows} training photos that neither the networks "
-        f"nor the pool had seen{'; ' + measured.note if measured.note else ''}.",
+        f"Log loss {interval} (95 %), measured on {measured.rows} training photos, each judged by networks and a pool "
+        f"that had not seen it{'; ' + measured.note if measured.note else ''}.",
         "It is measured on photos like those that it was trained on; on others it will be worse.",
         "",
         "| member | backbone | pixels | views | networks | weight |",

@@ -24,8 +24,8 @@ from automl_car.ensemble.bundle import (
 from automl_car.ensemble.bundle_readme import bundle_readme
 from automl_car.errors import BundleError, ConfigError
 from automl_car.files import replaced_folder
-from automl_car.pipeline.bundle_parts import Parts, collect_parts
 from automl_car.pipeline.budgeting import Considered, within_budget
+from automl_car.pipeline.bundle_parts import Parts, collect_parts
 from automl_car.pipeline.ensembling import Found, find_ensemble
 from automl_car.pipeline.predicting import load_model
 from automl_car.records import Dataset, FloatArray
