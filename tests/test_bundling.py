@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 import automl_car
-from automl_car import pipeline
+from automl_car import cli, pipeline
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.config import Config
@@ -50,6 +52,10 @@ RECIPES = {
 
 def quiet(*words: object) -> None:
     """Nobody listens."""
+
+
+def read(path: Path) -> list[list[str]]:
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
 
 
 @dataclass
@@ -202,7 +208,7 @@ def test_the_bundle_predicts_the_submission(trained: Trained, made: Path, tmp_pa
     )
     trained.predict(made, tmp_path / "out.csv")
     assert outcome.submission is not None
-    theirs, ours = (list(csv.reader(path.open())) for path in (outcome.submission, tmp_path / "out.csv"))
+    theirs, ours = (read(path) for path in (outcome.submission, tmp_path / "out.csv"))
     assert [row[0] for row in ours] == [row[0] for row in theirs]
     assert ours[0] == theirs[0]
     expected = np.array([row[1:] for row in theirs[1:]], dtype=float)
@@ -304,7 +310,7 @@ def test_a_broken_photo_gets_the_classes_shares_and_a_warning(trained: Trained, 
     assert (done.photos, done.broken) == (2, 1)
     (warning,) = warnings
     assert "broken.jpg` cannot be used: it is not an image of a known format" in warning
-    rows = list(csv.reader((tmp_path / "out.csv").open()))
+    rows = read(tmp_path / "out.csv")
     assert rows[1][0] == str(tmp_path / "photos" / "broken.jpg")
     assert [float(cell) for cell in rows[1][1:]] == pytest.approx([1 / 3] * 3)
 
@@ -318,7 +324,7 @@ def test_batches_of_any_size_give_the_same_file(trained: Trained, made: Path, tm
     values = []
     for size in (1, 3, 64):
         trained.predict(made, tmp_path / "out.csv", batch_size=size)
-        rows = list(csv.reader((tmp_path / "out.csv").open()))[1:]
+        rows = read(tmp_path / "out.csv")[1:]
         values.append(np.array([row[1:] for row in rows], dtype=float))
     np.testing.assert_allclose(values[0], values[1], atol=1e-3)
     np.testing.assert_allclose(values[0], values[2], atol=1e-3)
@@ -375,6 +381,35 @@ def test_images_are_taken_one_by_one(model: Model) -> None:
 def test_what_is_no_image_is_an_error_that_says_which(model: Model, image: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         model.predict([np.zeros((8, 8, 3), np.uint8), image])
+
+
+# ---- the command line -----------------------------------------------------------------------------------------------
+
+
+def test_both_commands_leave_data_on_stdout_and_all_else_on_stderr(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # the command line sets its own
+
+    def run(*arguments: str) -> tuple[dict[str, Any], str]:
+        options = ["--workspace", str(trained.workspace.root), "--plugin", str(trained.plugin), "--json"]
+        monkeypatch.setattr(sys, "argv", ["automl-car", *arguments, *options])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        told = capsys.readouterr()
+        assert caught.value.code == 0, told.err
+        return json.loads(told.out), told.err
+
+    bundle, output, photos = tmp_path / "b", tmp_path / "out.csv", tmp_path / "photos"
+    photos.mkdir()
+    (photos / "broken.jpg").write_bytes(b"")
+    shutil.copy(trained.workspace.root / "data" / "test" / "0.jpg", photos)
+    said, _ = run("bundle", "--study", "main", "--output", str(bundle))
+    assert said["bundle"] == str(bundle)
+    said, aside = run("predict", str(photos), "--bundle", str(bundle), "--output", str(output))
+    assert said == {"output": str(output), "photos": 2, "broken": 1}
+    assert "warning: The image" in aside
+    assert "1 of them cannot be decoded" in aside
 
 
 # ---- a budget -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automl_car.ensemble.prediction_file import check_output, prediction_file
+from automl_car.ensemble.prediction_file import Write, check_output, prediction_file
 from automl_car.errors import ConfigError
 from automl_car.records import SubmissionFormat
 
@@ -53,9 +53,13 @@ def test_the_old_file_stays_when_the_prediction_fails(tmp_path: Path, name: str)
     if name.endswith("parquet"):
         pytest.importorskip("pyarrow")
     (tmp_path / name).write_text("old")
-    with pytest.raises(RuntimeError), prediction_file(tmp_path / name, FORM) as rows:
+
+    def fail(rows: Write) -> None:
         rows(["a"], ROWS[:1])
-        raise RuntimeError
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), prediction_file(tmp_path / name, FORM) as rows:
+        fail(rows)
     assert (tmp_path / name).read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
