@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -97,7 +98,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     No system swaps two folders in one step everywhere: for a moment there is none of the name, and never half of one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(target.parent)
+    _remove_abandoned(target.parent, glob.escape(target.name))  # and nothing else: it may be anybody's folder
     temporary, old = (target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}") for _ in range(2))
     temporary.mkdir()
     try:
@@ -112,8 +113,8 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _remove_abandoned(directory: Path) -> None:
-    for folder in directory.glob("*.partial-*"):
+def _remove_abandoned(directory: Path, name: str = "*") -> None:
+    for folder in directory.glob(f"{name}.partial-*"):
         newest = max((file.stat().st_mtime for file in [folder, *folder.iterdir()]), default=0.0)
         if time.time() - newest > ABANDONED_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)

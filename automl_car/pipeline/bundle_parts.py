@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import ParamValue, own_values
@@ -134,12 +135,12 @@ def _mean_head(folds: list[Path]) -> bytes:
     from safetensors.numpy import load, save
 
     heads = [load(read_model(fold)) for fold in folds]
-    return save(
-        {
-            name: np.mean([head[name] for head in heads], axis=0, dtype=np.float64).astype(np.float32)
-            for name in ("weight", "bias")
-        }
-    )
+    return save({name: _mean([head[name] for head in heads]) for name in ("weight", "bias")})
+
+
+def _mean(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    mean: NDArray[np.float64] = np.stack(arrays).mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
 
 
 def own_params(recipe: Recipe) -> tuple[tuple[str, ParamValue], ...]:
