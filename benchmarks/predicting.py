@@ -21,7 +21,8 @@ from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.data.sample import write_sample
 from automl_car.data.testset import plain_form
-from automl_car.ensemble.bundle import Bundle, Measured, write_files, write_manifest
+from automl_car.ensemble.bundle import Bundle, Measured
+from automl_car.ensemble.bundle_files import write_files, write_manifest
 from automl_car.pipeline import predict
 from automl_car.records import BundleMember, BundleNetwork
 from automl_car.training import device as devices

@@ -25,7 +25,7 @@ from automl_car.catalog.records import PluginSources
 from automl_car.config import Config
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
-from automl_car.ensemble.bundle import read_bundle
+from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.candidates import read_candidate
 from automl_car.errors import BundleError, ConfigError, DataError, PluginError
 from automl_car.pipeline.bundle_parts import Parts, collect_parts

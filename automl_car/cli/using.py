@@ -115,7 +115,7 @@ def predict(
 
 
 def _newest(bundles: Path) -> Path:
-    from automl_car.ensemble.bundle import newest_bundle
+    from automl_car.ensemble.bundle_files import newest_bundle
 
     found = newest_bundle(bundles)
     hint(f"bundle: {found}")

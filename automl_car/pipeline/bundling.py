@@ -13,14 +13,8 @@ from automl_car.catalog.records import PluginSources
 from automl_car.config import Config
 from automl_car.data.prepared import read_short_side
 from automl_car.data.testset import plain_form
-from automl_car.ensemble.bundle import (
-    MANIFEST,
-    Bundle,
-    BundlePlugin,
-    Measured,
-    write_files,
-    write_manifest,
-)
+from automl_car.ensemble.bundle import Bundle, BundlePlugin, Measured
+from automl_car.ensemble.bundle_files import MANIFEST, write_files, write_manifest
 from automl_car.ensemble.bundle_readme import bundle_readme
 from automl_car.errors import BundleError, ConfigError
 from automl_car.files import replaced_folder

@@ -16,7 +16,8 @@ from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.data.images import read_image, reduce_image
 from automl_car.data.sources import find_sources
-from automl_car.ensemble.bundle import Bundle, BundlePlugin, read_bundle
+from automl_car.ensemble.bundle import Bundle, BundlePlugin
+from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.fitting import predict as pool_members
 from automl_car.ensemble.prediction_file import check_output, prediction_file
 from automl_car.errors import DataError, PluginError
