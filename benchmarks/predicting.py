@@ -2,7 +2,7 @@
 
 python benchmarks/predicting.py [--images 2000] [--backbone efficientnet_lite0] [--size 224] [--views 2] [--networks 1]
 
-The bundle has random weights; what they say takes as long as what trained ones say. The files are the sample photos
+The networks have pretrained weights and an untrained last layer. The files are the sample photos
 (JPEGs), again and again. Each round times the passes that a share of the files needs, then `predict` on that share as a
 person calls it: the bundle is read and checked, photos are decoded and squeezed, a CSV is written. The ratio printed
 last is the median of the rounds. Peak memory is that of the process (VmHWM), all libraries included.
@@ -96,14 +96,14 @@ def pure_seconds(network, images) -> float:
 
 
 def write_bundle(folder: Path, catalog: Catalog, options: argparse.Namespace) -> None:
-    """One member with as many random networks as asked for."""
+    """One member with as many equal networks as asked for."""
     folder.mkdir()
     backbone = catalog.backbone(options.backbone)
     networks = [BundleNetwork(f"weights/{number}.safetensors", backbone.name) for number in range(options.networks)]
-    state = to_safetensors(backbone.build(options.classes, pretrained=False).state_dict())
+    state = to_safetensors(backbone.build(options.classes).state_dict())
     names = tuple(f"class {number}" for number in range(options.classes))
     member = BundleMember(
-        "random",
+        "benchmark",
         1.0,
         1.0,
         tuple(networks),

@@ -21,7 +21,7 @@ from PIL import Image
 import automl_car
 from automl_car import cli, pipeline
 from automl_car.catalog.manager import Catalog, load_catalog
-from automl_car.catalog.records import PluginSources
+from automl_car.catalog.records import Backbone, PluginSources
 from automl_car.config import Config
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
@@ -34,7 +34,7 @@ from automl_car.records import Ensemble, FoldTask, Member, Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import connect
 from automl_car.store import read_model
-from automl_car.training.checkpoint import from_safetensors
+from automl_car.training.checkpoint import from_safetensors, to_safetensors
 from automl_car.training.fold import train_fold
 from automl_car.training.predictor import Predictor
 from automl_car.training.squares import square_batches
@@ -298,6 +298,16 @@ def test_weights_that_do_not_fit_the_network_are_told(trained: Trained) -> None:
         Predictor(members, 3, lambda name: parts.make[name](), trained.catalog, torch.device("cpu"))
 
 
+def test_a_network_that_answers_with_nan_is_an_error(trained: Trained) -> None:
+    parts = parts_of(trained, "head")
+    nothing = to_safetensors({"weight": torch.full((3, 12), torch.nan), "bias": torch.zeros(3)})
+    files = {**parts.make, parts.members[0].head: lambda: nothing}
+    predictor = Predictor(parts.members, 3, lambda name: files[name](), trained.catalog, torch.device("cpu"))
+    pixels = {square: torch.zeros(1, 16, 16, 3, dtype=torch.uint8) for square in predictor.squares}
+    with pytest.raises(BundleError, match="The networks of head answer with NaN"):
+        predictor.logits(pixels)
+
+
 # ---- predicting -----------------------------------------------------------------------------------------------------
 
 
@@ -418,7 +428,11 @@ def test_both_commands_leave_data_on_stdout_and_all_else_on_stderr(
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network takes a millisecond for each 8 pixels, a square nothing."""
-    monkeypatch.setattr("automl_car.training.timing.network_milliseconds", lambda *given: given[3] / 8)
+
+    def by_size(backbone: Backbone, recipe: Recipe, classes: int, weights: bytes | None) -> float:
+        return recipe.image_size / 8
+
+    monkeypatch.setattr("automl_car.training.timing.network_milliseconds", by_size)
     monkeypatch.setattr("automl_car.training.timing.square_milliseconds", lambda *given: 0.0)
 
 
@@ -449,6 +463,12 @@ def test_times_are_sums_of_passes_and_shared_passes_count_once(trained: Trained,
     assert times["trial 3 (1 fold model)"] == 4
     pools = {what: time for what, time in times.items() if set(what.split(" + ")) == {"trial 0", "trial 1"}}
     assert set(pools.values()) <= {6}  # the second head looks at two of the views of the first
+
+
+def test_real_networks_are_really_timed(trained: Trained, tmp_path: Path) -> None:
+    made = trained.bundle(tmp_path / "b", budget_ms=10_000)
+    assert made.bundle.measured.milliseconds is not None
+    assert 0 < made.bundle.measured.milliseconds < 10_000
 
 
 @pytest.mark.usefixtures("clock")

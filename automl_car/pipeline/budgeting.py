@@ -73,7 +73,7 @@ def within_budget(
     candidates, dataset, folds = find_candidates(workspace, config, study=study)
     store = workspace.checkpoints(study)
     note("measuring how long the networks take")
-    costs = Costs(catalog, dataset.num_classes, read_short_side(store, workspace.cache))
+    costs = Costs(catalog, dataset.num_classes, read_short_side(store, workspace.cache), store)
     comparison = _Comparison(_Trials(candidates, dataset, folds, store), costs, budget_ms)
     for candidate in comparison.cheapest_of_each_kind():
         comparison.consider([candidate], top_k=1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from automl_car.catalog.manager import Catalog
 from automl_car.pipeline.bundle_parts import frozen_key, own_params
 from automl_car.records import Recipe
+from automl_car.store import read_model
 
 if TYPE_CHECKING:
     from automl_car.training.squares import Square
@@ -32,10 +34,12 @@ class Costs:
         catalog: with the backbones.
         num_classes: C.
         short_side: of the photos.
+        store: folds of the study.
     """
 
-    def __init__(self, catalog: Catalog, num_classes: int, short_side: int) -> None:
+    def __init__(self, catalog: Catalog, num_classes: int, short_side: int, store: Path) -> None:
         self._catalog = catalog
+        self._store = store
         self._classes = num_classes
         self._short_side = short_side
         self._networks: dict[object, float] = {}
@@ -50,20 +54,24 @@ class Costs:
                 square = self._square(use, view)
                 squares[square] = self._of_square(square)
                 for network in _networks(use):
-                    passes[network, use.recipe.image_size, view] = self._of_network(use.recipe)
+                    passes[network, use.recipe.image_size, view] = self._of_network(use)
         return sum(passes.values()) + sum(squares.values())
 
     def kind(self, use: Use) -> object:
         """Equal for trials that take equally long."""
         return (*_architecture(use.recipe), use.recipe.tuning, len(use.folds), _views(use))
 
-    def _of_network(self, recipe: Recipe) -> float:
+    def _of_network(self, use: Use) -> float:
+        """What one tuned network of an architecture takes, each of them takes; and so for frozen ones."""
         from automl_car.training.timing import network_milliseconds
 
-        key = _architecture(recipe)
+        recipe = use.recipe
+        key = (*_architecture(recipe), recipe.tuning)
         if key not in self._networks:
+            tuned = recipe.tuning == "full"
+            weights = read_model(self._store / use.recipe_id / f"fold-{use.folds[0]}") if tuned else None
             backbone = self._catalog.backbone(recipe.backbone)
-            self._networks[key] = network_milliseconds(backbone, own_params(recipe), self._classes, recipe.image_size)
+            self._networks[key] = network_milliseconds(backbone, recipe, self._classes, weights)
         return self._networks[key]
 
     def _of_square(self, square: Square) -> float:

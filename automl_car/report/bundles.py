@@ -35,7 +35,9 @@ def print_bundle(made: Bundled) -> None:
         f"{measured.rows} photos{measured.note and f'; {measured.note}'}",
         soft_wrap=True,
     )
-    if measured.difference is not None:
+    if measured.difference is None:
+        console.print("no test photo of the study is at hand, so its predictions were not compared with the study's")
+    else:
         console.print(f"its probabilities of test photos are {measured.difference:.1e} from the study's")
     console.print(f"{made.directory} ({made.size / 1e6:.1f} MB)", soft_wrap=True)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from automl_car.catalog.manager import Catalog
-from automl_car.errors import PluginError
+from automl_car.errors import BundleError, PluginError
 from automl_car.records import BundleMember, BundleNetwork
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.head import LinearHead
@@ -58,6 +58,9 @@ class Predictor:
 
         Args:
             pixels: uint8 (b, S, S, 3) on the host, for each of `squares`.
+
+        Raises:
+            BundleError: a network answers with NaN or infinity.
         """
         totals: dict[int, Tensor] = {}
         with torch.inference_mode():
@@ -69,7 +72,11 @@ class Predictor:
                     for taker in takers:
                         part = self._members[taker].part(answer)
                         totals[taker] = totals[taker] + part if taker in totals else part
-            return [member.logits(totals[place]) for place, member in enumerate(self._members)]
+            logits = [member.logits(totals[place]) for place, member in enumerate(self._members)]
+        for member, values in zip(self._members, logits, strict=True):
+            if not np.isfinite(values).all():
+                raise BundleError(f"The networks of {member.name} answer with NaN or infinity.")
+        return logits
 
 
 # ---- members --------------------------------------------------------------------------------------------------------
@@ -80,11 +87,13 @@ class _Member:
     """What a member makes of the answers of its networks to its views.
 
     Attributes:
+        name: of the trial.
         answers: how many they are.
         head: that is put on their mean; None where they are logits.
         power: that features are raised to before.
     """
 
+    name: str
     answers: int
     head: LinearHead | None
     power: float
@@ -106,7 +115,7 @@ def _take_up(member: BundleMember, read: Read, device: torch.device) -> _Member:
     if member.head:
         tensors = from_safetensors(read(member.head))
         head = LinearHead(tensors["weight"].to(device), tensors["bias"].to(device))
-    return _Member(len(member.networks) * len(_views(member)), head, member.power)
+    return _Member(member.name, len(member.networks) * len(_views(member)), head, member.power)
 
 
 def _views(member: BundleMember) -> tuple[View, ...]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from automl_car.catalog.records import Backbone, ParamValue
+from automl_car.catalog.records import Backbone, own_values
+from automl_car.records import Recipe
 from automl_car.training.ahead import for_each, side_by_side
+from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.device import helper_threads, pick_device, prepare
+from automl_car.training.model import build_model
 from automl_car.training.photos import evaluation_picture
 from automl_car.training.squares import Square
 from automl_car.training.step import passes, plain_step
@@ -21,15 +24,25 @@ _BATCH = 32
 _REPEATS = 5
 
 
-def network_milliseconds(
-    backbone: Backbone, params: Sequence[tuple[str, ParamValue]], num_classes: int, image_size: int
-) -> float:
-    """Milliseconds for one of a batch of 32 pictures to go forward: the median of 5 passes on random weights."""
+def network_milliseconds(backbone: Backbone, recipe: Recipe, num_classes: int, weights: bytes | None) -> float:
+    """Milliseconds for one of a batch of 32 pictures to go forward: the median of 5 passes.
+
+    Args:
+        recipe: with the size of the pictures.
+        num_classes: C.
+        weights: of a tuned network, as a safetensors file; None for those that the recipe begins with.
+    """
     device = pick_device()
     prepare(device)
-    model = backbone.build(num_classes, pretrained=False, **dict(params))
+    if weights is None:
+        model = build_model(backbone, recipe, num_classes)
+    else:
+        params = own_values(backbone.name, dict(recipe.params))
+        model = backbone.build(num_classes, pretrained=False, **params)
+        model.load_state_dict(from_safetensors(weights))
     network = passes(model.eval(), plain_step(device), device)
-    images = torch.rand(_BATCH, 3, image_size, image_size, device=device).contiguous(memory_format=torch.channels_last)
+    size = recipe.image_size
+    images = torch.rand(_BATCH, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
 
     def forward() -> None:
         network.forward(images).sum().item()  # waits for the device
