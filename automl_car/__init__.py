@@ -15,7 +15,7 @@ from automl_car.catalog.hookspecs import hookimpl
 from automl_car.catalog.records import Augmentation, Backbone, Param, PluginSources
 
 if TYPE_CHECKING:
-    from automl_car.pipeline.predicting import Model
+    from automl_car.predicting import Model
 
 __version__ = "0.1.0"
 __all__ = ["Augmentation", "Backbone", "Param", "__version__", "hookimpl", "load"]
@@ -38,6 +38,6 @@ def load(bundle: str | os.PathLike[str], *, plugins: Sequence[str | os.PathLike[
         PluginError: the plugin of a network is missing or another one.
     """
     # By name and not by import: what is at the bottom of all imports must not stand on what is at the top.
-    predicting = import_module("automl_car.pipeline.predicting")
+    predicting = import_module("automl_car.predicting")
     model: Model = predicting.load_model(Path(bundle), PluginSources(files=tuple(Path(file) for file in plugins)))
     return model

@@ -19,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 import automl_car
-from automl_car import cli, pipeline
+from automl_car import cli, pipeline, predicting
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import Backbone, PluginSources
 from automl_car.config import Config
@@ -29,7 +29,7 @@ from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.candidates import read_candidate
 from automl_car.errors import BundleError, ConfigError, DataError, PluginError
 from automl_car.pipeline.bundle_parts import Parts, collect_parts
-from automl_car.pipeline.predicting import Model
+from automl_car.predicting import Model
 from automl_car.records import Ensemble, FoldTask, Member, Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import connect
@@ -85,9 +85,9 @@ class Trained:
         options = {"study": "main", "output": output, "top_k": 5, "note": quiet, **changes}
         return pipeline.bundle(self.workspace, self.config, **options)
 
-    def predict(self, bundle: Path, output: Path, *paths: Path, **changes: Any) -> pipeline.Predicted:
+    def predict(self, bundle: Path, output: Path, *paths: Path, **changes: Any) -> predicting.Predicted:
         options = {"sources": self.sources, "progress": quiet, "warn": quiet, **changes}
-        return pipeline.predict(bundle, list(paths) or [self.test_csv], output, **options)
+        return predicting.predict(bundle, list(paths) or [self.test_csv], output, **options)
 
 
 @pytest.fixture(scope="module")

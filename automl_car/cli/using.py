@@ -94,10 +94,10 @@ def predict(
     """
     overrides = {"plugins.files": [file.resolve() for file in plugin] if plugin else None}
     settings = load_settings(workspace, config, overrides)
-    from automl_car import pipeline
+    from automl_car import predicting  # not the journeys of a search: they load five times as much
 
     place = open_workspace(workspace)
-    done = pipeline.predict(
+    done = predicting.predict(
         bundle or _newest(place.bundles),
         paths,
         output,

@@ -4,20 +4,17 @@ from automl_car.pipeline.bundling import Bundled, bundle
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, describe, to_json
 from automl_car.pipeline.planning import Plan, plan
-from automl_car.pipeline.predicting import Predicted, predict
 from automl_car.pipeline.searching import search
 
 __all__ = [
     "Bundled",
     "Outcome",
     "Plan",
-    "Predicted",
     "View",
     "bundle",
     "describe",
     "ensemble",
     "plan",
-    "predict",
     "search",
     "to_json",
 ]

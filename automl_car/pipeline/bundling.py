@@ -21,7 +21,7 @@ from automl_car.files import replaced_folder
 from automl_car.pipeline.budgeting import Considered, within_budget
 from automl_car.pipeline.bundle_parts import Parts, collect_parts
 from automl_car.pipeline.ensembling import Found, find_ensemble
-from automl_car.pipeline.predicting import load_model
+from automl_car.predicting import load_model
 from automl_car.records import Dataset, FloatArray
 from automl_car.workspace import Workspace
 

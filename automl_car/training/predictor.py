@@ -28,6 +28,7 @@ from automl_car.training.views import View, choose_views
 
 Read = Callable[[str], bytes]
 _LARGEST_HALF = 65504.0  # of a float16
+_PIXELS_AT_ONCE = 16 * 224 * 224  # EfficientNet-Lite0 takes 0.4 GB for them, 0.8 GB for twice as many
 
 
 class Predictor:
@@ -68,7 +69,7 @@ class Predictor:
                 images = look.normalise(pixels[look.square])
                 images = images.flip(3) if look.mirrored else images
                 for network, takers in look.networks:
-                    answer = network.forward(images)
+                    answer = _forward(network, images)
                     for taker in takers:
                         part = self._members[taker].part(answer)
                         totals[taker] = totals[taker] + part if taker in totals else part
@@ -77,6 +78,16 @@ class Predictor:
             if not np.isfinite(values).all():
                 raise BundleError(f"The networks of {member.name} answer with NaN or infinity.")
         return logits
+
+
+def _forward(network: Passes, images: Tensor) -> Tensor:
+    """In parts, on a CPU, where memory is dear and a part is enough to keep all cores busy."""
+    most = len(images)
+    if network.device.type == "cpu":
+        most = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
+    if most >= len(images):
+        return network.forward(images)
+    return torch.cat([network.forward(part) for part in images.split(most)])
 
 
 # ---- members --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,7 @@
-"""From a bundle and photos to probabilities: for a person's file, and for a program that imports automl_car."""
+"""From a bundle and photos to probabilities: for a person's file, and for a program that imports automl_car.
+
+A journey like those of `pipeline`, and beside them: where a bundle is used, nothing of a search has to be loaded.
+"""
 
 from __future__ import annotations
 
