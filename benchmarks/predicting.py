@@ -99,7 +99,7 @@ def report(root: Path, options: argparse.Namespace) -> None:
 
 
 def peak_megabytes(root: Path, photos: Path) -> float:
-    """Of `automl-car predict`, from its own VmHWM (Linux): what the system counts for children begins at the parent's."""
+    """Of `automl-car predict`, by its own VmHWM (Linux): what is counted for children begins at the parent's."""
     command = [sys.executable, "-c", TELLING, "predict", str(photos), "--bundle", str(root / "bundle")]
     told = subprocess.run([*command, "--output", str(root / "p.csv")], check=True, capture_output=True, text=True)
     return int(told.stdout.split()[-1]) / 1000
