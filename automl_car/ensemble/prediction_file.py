@@ -14,7 +14,7 @@ from automl_car.files import open_atomically
 from automl_car.records import FloatArray, SubmissionFormat
 
 Write = Callable[[Sequence[str], FloatArray], None]
-_ROW_GROUP = 4096  # rows; each group of a Parquet file has a directory of all columns
+_ROW_GROUP = 4096  # rows at least, but for the last one; each group of a Parquet file has a directory of all columns
 
 
 def check_output(path: Path) -> None:
@@ -76,7 +76,8 @@ def _parquet_writer(file: BinaryIO, form: SubmissionFormat) -> Iterator[Write]:
 
         def write_out() -> None:
             if waiting:
-                table.write_table(arrow.Table.from_batches(waiting), row_group_size=_ROW_GROUP)
+                rows = arrow.Table.from_batches(waiting)
+                table.write_table(rows, row_group_size=len(rows))
             waiting.clear()
 
         def write(ids: Sequence[str], probabilities: FloatArray) -> None:

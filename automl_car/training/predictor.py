@@ -87,7 +87,7 @@ def _forward(network: Passes, images: Tensor) -> Tensor:
         most = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
     if most >= len(images):
         return network.forward(images)
-    return torch.cat([network.forward(part) for part in images.split(most)])
+    return torch.cat([network.forward(images[start : start + most]) for start in range(0, len(images), most)])
 
 
 # ---- members --------------------------------------------------------------------------------------------------------
