@@ -298,6 +298,13 @@ def test_weights_that_do_not_fit_the_network_are_told(trained: Trained) -> None:
         Predictor(members, 3, lambda name: parts.make[name](), trained.catalog, torch.device("cpu"))
 
 
+def test_a_batch_that_goes_through_in_parts_says_the_same(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = logits_of(trained, *RECIPES)
+    monkeypatch.setattr("automl_car.training.predictor._PIXELS_AT_ONCE", 2 * 16 * 16)
+    for logits, expected in zip(logits_of(trained, *RECIPES), whole, strict=True):
+        np.testing.assert_allclose(logits, expected, atol=2e-3, rtol=1e-3)
+
+
 def test_a_network_that_answers_with_nan_is_an_error(trained: Trained) -> None:
     parts = parts_of(trained, "head")
     nothing = to_safetensors({"weight": torch.full((3, 12), torch.nan), "bias": torch.zeros(3)})
