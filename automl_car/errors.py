@@ -7,6 +7,7 @@
     │   └── WeightsError     pretrained weights cannot be had
     ├── StudyError           a study does not fit this command
     ├── StoreError           a file of the fold store is damaged
+    ├── BundleError          a bundle is missing, damaged, or of another format
     ├── TrainingError        a fold cannot be trained
     │   ├── DivergedError    its loss is not finite, or worse than guessing
     │   └── OutOfMemoryError its memory does not suffice
@@ -62,6 +63,10 @@ class StudyError(AutomlCarError):
 
 class StoreError(AutomlCarError):
     """A file of the fold store is missing a part or does not match its checksum."""
+
+
+class BundleError(AutomlCarError):
+    """A bundle is not there, does not match its checksums, or has a format that this version does not read."""
 
 
 class TrainingError(AutomlCarError):

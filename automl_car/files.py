@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import time
@@ -9,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,24 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     Raises:
         OSError: the disk is full, or the folder is missing or read-only; an existing file is untouched.
     """
-    content = data.encode() if isinstance(data, str) else data
+    with open_atomically(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece; it takes the place of an existing one when the block ends well.
+
+    Args:
+        path: its folder must exist.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # in the same folder: a rename cannot cross file systems
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -77,8 +91,30 @@ def complete_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _remove_abandoned(directory: Path) -> None:
-    for folder in directory.glob("*.partial-*"):
+@contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder to write into; it takes the place of `target` when the block ends well, and vanishes else.
+
+    No system swaps two folders in one step everywhere: for a moment there is none of the name, and never half of one.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target.parent, glob.escape(target.name))  # and nothing else: it may be anybody's folder
+    temporary, old = (target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}") for _ in range(2))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_abandoned(directory: Path, name: str = "*") -> None:
+    for folder in directory.glob(f"{name}.partial-*"):
         newest = max((file.stat().st_mtime for file in [folder, *folder.iterdir()]), default=0.0)
         if time.time() - newest > ABANDONED_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)

@@ -37,6 +37,10 @@ class Workspace:
         """Where `search --sample` puts the generated photos."""
         return self.root / "data" / "sample"
 
+    @property
+    def bundles(self) -> Path:
+        return self.root / "bundles"
+
     def data(self, config: Config) -> Path:
         return self.root / config.data.directory
 

@@ -172,6 +172,11 @@ def test_without_any_study_the_error_says_how_to_make_one(command: list[str], ru
     assert "There is no study in `studies`" in run.fails(*command)
 
 
+def test_without_any_bundle_the_error_says_there_is_none(run: Command) -> None:
+    Path("photo.jpg").touch()
+    assert run.fails("predict", "photo.jpg") == "There is no bundle in `bundles`."
+
+
 def test_a_bad_settings_file_is_told_with_its_lines(run: Command) -> None:
     Path("automl-car.yaml").write_text("search:\n  trails: 3\n")
     expected = "`automl-car.yaml` line 2: unknown setting `search.trails`. Did you mean `search.trials`?"

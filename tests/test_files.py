@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automl_car.files import ABANDONED_SECONDS, complete_folder, save_array, write_atomically
+from automl_car.files import (
+    ABANDONED_SECONDS,
+    complete_folder,
+    open_atomically,
+    replaced_folder,
+    save_array,
+    write_atomically,
+)
 
 
 def test_text_is_written_as_utf8_with_its_line_ends(tmp_path: Path) -> None:
@@ -100,3 +107,36 @@ def test_what_a_killed_process_left_is_removed_and_what_is_being_written_stays(t
     with complete_folder(tmp_path / "cache"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "new.partial-1"]
+
+
+def test_a_replaced_folder_holds_only_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old")
+    with replaced_folder(tmp_path / "bundle") as folder:
+        (folder / "new").write_text("new")
+        assert (tmp_path / "bundle" / "old").is_file()
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "new").write_text("half")
+        raise ZeroDivisionError
+
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError), replaced_folder(tmp_path / "bundle") as folder:
+        fail(folder)
+    assert [path.name for path in (tmp_path / "bundle").iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_file_written_in_pieces_replaces_the_old_one_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with open_atomically(tmp_path / "a") as file:
+        file.write(b"new, ")
+        file.write(b"and whole")
+        assert (tmp_path / "a").read_text() == "old"
+    assert (tmp_path / "a").read_text() == "new, and whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -5,8 +5,8 @@ from importlib.metadata import version
 import automl_car
 
 
-def test_what_a_plugin_imports_is_public_and_nothing_else_is() -> None:
-    assert automl_car.__all__ == ["Augmentation", "Backbone", "Param", "__version__", "hookimpl"]
+def test_what_a_plugin_imports_and_load_are_public_and_nothing_else_is() -> None:
+    assert automl_car.__all__ == ["Augmentation", "Backbone", "Param", "__version__", "hookimpl", "load"]
     assert all(hasattr(automl_car, name) for name in automl_car.__all__)
 
 

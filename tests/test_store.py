@@ -14,7 +14,7 @@ import pytest
 
 from automl_car.errors import StoreError
 from automl_car.records import Epoch, FoldResult, FoldTask, Recipe, fingerprint
-from automl_car.store import FoldLogits, read_logits, read_model, read_result, set_aside, write_fold
+from automl_car.store import FoldLogits, read_logits, read_model, read_recipe, read_result, set_aside, write_fold
 
 FILES = ("model.safetensors", "oof.npz", "test.npz")
 MODEL = bytes(range(256)) * 4
@@ -136,6 +136,15 @@ def test_the_record_holds_the_recipe_for_whoever_finds_the_folder(stored: Path, 
 
 
 # ---- a fold is finished when its record is there --------------------------------------------------------------------
+
+
+def test_the_recipe_comes_back(stored: Path, task: FoldTask) -> None:
+    assert read_recipe(stored) == task.recipe
+
+
+def test_a_fold_that_is_not_there_has_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no finished fold"):
+        read_recipe(tmp_path)
 
 
 def test_a_folder_with_everything_but_the_record_is_no_fold(stored: Path) -> None:

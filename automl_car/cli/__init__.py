@@ -17,6 +17,7 @@ from automl_car.errors import AutomlCarError
 from automl_car.cli import searching  # noqa: F401
 from automl_car.cli import refitting  # noqa: F401
 from automl_car.cli import reporting  # noqa: F401
+from automl_car.cli import using  # noqa: F401
 from automl_car.cli import judging  # noqa: F401
 from automl_car.cli import combining  # noqa: F401
 from automl_car.cli import looking  # noqa: F401

@@ -132,6 +132,20 @@ def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
         raise DataError(f"it cannot be decoded ({error})") from error
 
 
+def reduce_image(image: Image.Image, *, short_side: int | None = None) -> NDArray[np.uint8]:
+    """The same for an image that Pillow has opened: upright, RGB, reduced.
+
+    Raises:
+        DataError: with the bare reason.
+    """
+    try:
+        return np.array(_decode(image, short_side))
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # an image that Pillow opens lazily is decoded only now
+        raise DataError(f"it cannot be decoded ({error})") from error
+
+
 def open_photo(file: BinaryIO) -> Image.Image:
     """Read the header of a photo; no pixel is decoded yet.
 

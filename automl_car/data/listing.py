@@ -51,7 +51,7 @@ def list_photos(root: Path, train: str) -> tuple[Photo, ...]:
         raise DataError(f"There is no folder or CSV `{train}` in {root}.", hint=_LAYOUT)
     if not photos:
         raise DataError(f"There are no photos in {source}.", hint=_LAYOUT)
-    _refuse_undecodable([photo.path for photo in photos])
+    refuse_undecodable([photo.path for photo in photos])
     return photos
 
 
@@ -84,10 +84,13 @@ def leave_out(photos: tuple[Photo, ...], exclude: Collection[str] | Mapping[str,
 
 
 def photos_below(folder: Path) -> Iterator[Path]:
-    """Files in and below a folder that have a photo's ending; hidden ones and links to folders are left out."""
+    """Files in and below a folder that have a photo's ending; hidden ones and links to folders are left out.
+
+    A folder's own files come first, then those of its folders, all by name.
+    """
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES:
                 yield Path(parent, name)
 
@@ -134,7 +137,7 @@ def _list_root(root: Path) -> tuple[Photo, ...]:
 
 
 def _list_class_folders(root: Path, folders: Sequence[Path]) -> tuple[Photo, ...]:
-    _refuse_undecodable([folder.name for folder in folders])
+    refuse_undecodable([folder.name for folder in folders])
     _refuse_twins(folders)
     _refuse_empty(folders)
     labels = {
@@ -200,7 +203,8 @@ def refuse_repeated(values: Sequence[str], table: Table, meaning: str) -> None:
 # ---- names ----------------------------------------------------------------------------------------------------------
 
 
-def _refuse_undecodable(names: Iterable[str]) -> None:
+def refuse_undecodable(names: Iterable[str]) -> None:
+    """Raise DataError for a name that no text file could hold."""
     for name in names:
         try:
             name.encode()

@@ -68,7 +68,7 @@ def prepare(
     groups = group_duplicates(facts.sha1s[train_entries], facts.hashes[train_entries])
     split = _find_or_make_folds(study_directory / "folds.csv", usable, groups, folds, seed)
     audit = _audit(usable, facts, train_entries, groups, split, problems, len(dataset.train_paths))
-    prepared = Prepared(usable, split, images, train_entries, test_entries, audit)
+    prepared = Prepared(usable, split, images, train_entries, test_entries, audit, short_side)
     write_prepared(study_directory, prepared)
     return prepared
 

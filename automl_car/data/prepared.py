@@ -26,7 +26,7 @@ from automl_car.data.facts import Problem
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset, save_dataset
 from automl_car.data.ragged import ImageCache
-from automl_car.errors import StudyError
+from automl_car.errors import StoreError, StudyError
 from automl_car.files import write_atomically
 from automl_car.records import Dataset, Folds, IntArray
 
@@ -44,6 +44,8 @@ class Prepared:
         train_entries: int64 (N,): entry of `images` of each training row.
         test_entries: int64 (T,): entry of each test row; -1 where the file is broken.
         audit: what was found.
+        short_side: pixels that the short side of larger photos was reduced to; 0 where the study does not know, as it
+            was prepared before that was written down.
     """
 
     dataset: Dataset
@@ -52,6 +54,7 @@ class Prepared:
     train_entries: IntArray
     test_entries: IntArray
     audit: Audit
+    short_side: int = 0
 
     @property
     def photos_key(self) -> str:
@@ -106,7 +109,30 @@ def open_prepared(study_directory: Path, cache_directory: Path) -> Prepared:
         np.array(values["train_entries"], dtype=np.int64),
         np.array(values["test_entries"], dtype=np.int64),
         audit,
+        values.get("short_side", 0),
     )
+
+
+def read_short_side(study_directory: Path, cache_directory: Path) -> int:
+    """Pixels that the short side of larger photos was reduced to when the study's photos were decoded.
+
+    A study that did not write it down has its image cache asked: that of its largest picture is at most the limit, and
+    equal to it if any photo was reduced at all.
+
+    Raises:
+        StudyError: neither is there.
+    """
+    path = study_directory / "prepared.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("short_side"):
+            return int(values["short_side"])
+        return int(ImageCache.open(cache_directory / "images" / values["key"]).shapes.min(axis=1).max())
+    except (OSError, ValueError, KeyError, StoreError) as error:
+        raise StudyError(
+            f"{path} does not tell how large the photos were when the study was trained: {error}",
+            hint="Run the same `automl-car search` again: it writes it anew, and trains nothing that is there.",
+        ) from error
 
 
 def read_audit(study_directory: Path) -> Audit:
@@ -146,6 +172,7 @@ def write_prepared(study_directory: Path, prepared: Prepared) -> None:
     _write_quarantine(study_directory / "quarantine.csv", prepared.audit.quarantined)
     values = {
         "key": prepared.photos_key,
+        "short_side": prepared.short_side,
         "train_entries": prepared.train_entries.tolist(),
         "test_entries": prepared.test_entries.tolist(),
     }

@@ -68,7 +68,7 @@ def make_form(test: TestSet, sample: Table | None, classes: Classes) -> Submissi
     if not test.ids:
         return None
     if sample is None:
-        return SubmissionFormat(_header(classes.names), classes.names, tuple(range(len(classes.names))), test.ids)
+        return plain_form(classes.names, test.ids)
     columns = sample.columns[1:]
     return SubmissionFormat(
         header=sample.header,
@@ -78,6 +78,11 @@ def make_form(test: TestSet, sample: Table | None, classes: Classes) -> Submissi
         bom=sample.bom,
         newline=sample.newline,
     )
+
+
+def plain_form(names: Sequence[str], ids: tuple[str, ...] = ()) -> SubmissionFormat:
+    """`ID` and a column per class, where no contest says otherwise."""
+    return SubmissionFormat(_header(names), tuple(names), tuple(range(len(names))), ids)
 
 
 def in_order_of_sample(test: TestSet, sample: Table | None) -> TestSet:
@@ -101,15 +106,16 @@ def in_order_of_sample(test: TestSet, sample: Table | None) -> TestSet:
 
 def _read_csv(root: Path, table: Table) -> TestSet:
     path_column = find_column(table, PATH_COLUMNS, "path of the photo")
-    id_column = _id_column(table, path_column)
-    ids = tuple(row[id_column] for row in table.rows)
+    ids_in = id_column(table, path_column)
+    ids = tuple(row[ids_in] for row in table.rows)
     paths = tuple(on_disk(root, relative_path(row[path_column], table)) for row in table.rows)
     refuse_repeated(ids, table, "id")
     refuse_missing(root, paths, table)
     return TestSet(ids, paths)
 
 
-def _id_column(table: Table, path_column: int) -> int:
+def id_column(table: Table, path_column: int) -> int:
+    """Position of the column of ids: one with a usual name, else the first that does not hold the paths."""
     lower = [column.strip().lower() for column in table.columns]
     named = [lower.index(name) for name in _ID_COLUMNS if name in lower]
     others = [column for column in range(len(lower)) if column != path_column]

@@ -1,5 +1,6 @@
-"""The journeys: what happens, from end to end, when a person asks for a search, an ensemble or a report."""
+"""The journeys: what happens, from end to end, when a person asks for a search, an ensemble, a report or a bundle."""
 
+from automl_car.pipeline.bundling import Bundled, bundle
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, describe, outcome_json, to_json
 from automl_car.pipeline.planning import Plan, plan
@@ -9,11 +10,13 @@ from automl_car.pipeline.reporting import Reported, report
 from automl_car.pipeline.searching import search
 
 __all__ = [
+    "Bundled",
     "Outcome",
     "Plan",
     "Refit",
     "Reported",
     "View",
+    "bundle",
     "describe",
     "ensemble",
     "lint",

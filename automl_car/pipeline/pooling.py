@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,11 +125,27 @@ def pool(study: optuna.Study, finished: FinishedFolds, top_k: int, *, thorough: 
     Raises:
         StoreError: a fold that is needed is damaged.
     """
-    try:
+    with _damage_explained():
         pooled = _pool(study, finished, top_k, thorough)
         if not thorough or pooled is None:
             return pooled
         return replace(pooled, ensemble=_with_averaging(pooled.ensemble, finished))
+
+
+def complete_candidates(study: optuna.Study, finished: FinishedFolds) -> tuple[Candidate, ...]:
+    """The complete trials, the best first, equal recipes once.
+
+    Raises:
+        StoreError: a fold is damaged.
+    """
+    with _damage_explained():
+        return tuple(finished.candidate(trial, range(finished.folds.count)) for trial in _distinct(study))
+
+
+@contextmanager
+def _damage_explained() -> Iterator[None]:
+    try:
+        yield
     except StoreError as error:
         raise StoreError(error.message, hint="run `automl-car search` again: it trains that fold once more.") from error
 
@@ -143,8 +160,7 @@ def _with_averaging(built: Ensemble, finished: FinishedFolds) -> Ensemble:
 
 
 def _pool(study: optuna.Study, finished: FinishedFolds, top_k: int, thorough: bool) -> Pooled | None:
-    by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete_trials(study))}
-    complete = list(by_recipe.values())[::-1]  # equal recipes join once
+    complete = _distinct(study)
     if not complete:
         return _pool_of_one(study, finished, top_k)
     candidates = [finished.candidate(trial, range(finished.folds.count)) for trial in complete]
@@ -153,6 +169,12 @@ def _pool(study: optuna.Study, finished: FinishedFolds, top_k: int, thorough: bo
     stopped = _stopped(study, complete)
     joined = _join(alone, candidates, stopped, finished, top_k) if stopped else None
     return joined or Pooled(alone, every, "")
+
+
+def _distinct(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials, the best first; equal recipes join once."""
+    by_recipe = {trial.user_attrs["recipe_id"]: trial for trial in reversed(complete_trials(study))}
+    return list(by_recipe.values())[::-1]
 
 
 def _build(

@@ -12,6 +12,7 @@ from automl_car.data.budget import Budgets
 from automl_car.data.images import read_image
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, open_prepared, prepare
+from automl_car.data.prepared import read_short_side
 from automl_car.errors import DataError, StoreError, StudyError
 
 BROKEN = "train/나/2.png"
@@ -187,3 +188,22 @@ def test_the_written_mapping_holds_the_entry_of_each_row(root: Path) -> None:
     values = json.loads((root.parent / "study" / "prepared.json").read_text())
     assert values["train_entries"] == [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]
     assert values["test_entries"] == [12, -1, 14]
+
+
+def test_the_study_knows_how_large_its_photos_were(root: Path) -> None:
+    prepared = _prepare(root)
+    study, cache = root.parent / "study", root.parent / "cache"
+    assert read_short_side(study, cache) == prepared.short_side == open_prepared(study, cache).short_side
+
+
+def test_a_study_that_did_not_write_it_down_asks_its_pictures(root: Path) -> None:
+    prepared = _prepare(root)
+    path = root.parent / "study" / "prepared.json"
+    values = json.loads(path.read_text())
+    del values["short_side"]
+    path.write_text(json.dumps(values))
+    largest = max(min(prepared.train_image(row).shape[:2]) for row in range(len(prepared.train_entries)))
+    assert read_short_side(root.parent / "study", root.parent / "cache") >= largest
+    shutil.rmtree(root.parent / "cache")
+    with pytest.raises(StudyError, match="does not tell how large the photos were"):
+        read_short_side(root.parent / "study", root.parent / "cache")

@@ -1,0 +1,142 @@
+"""bundle and predict: using what a search found."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from automl_car.cli.app import app
+from automl_car.cli.options import (
+    HERE,
+    ConfigOption,
+    JsonOption,
+    PluginOption,
+    StorageOption,
+    StudyOption,
+    WorkspaceOption,
+)
+from automl_car.cli.shared import hint, latest_study_name, load_settings, open_workspace, print_json
+
+
+@app.command()
+def bundle(
+    study: StudyOption = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write. Default: bundles/<study>.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0, help="Milliseconds that a photo may take here; the best ensemble within them is taken."
+        ),
+    ] = None,
+    storage: StorageOption = None,
+    plugin: PluginOption = None,
+    workspace: WorkspaceOption = HERE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a study's ensemble into a folder that predicts.
+
+    Networks, weights of the pool and calibration: all that `automl-car predict` needs, on any machine.
+    """
+    settings = load_settings(
+        workspace,
+        config,
+        {
+            "ensemble.top_k": top_k,
+            "search.storage": storage,
+            "plugins.files": [file.resolve() for file in plugin] if plugin else None,
+        },
+    )
+    from automl_car import pipeline
+    from automl_car.report.bundles import bundle_json, print_bundle
+
+    place = open_workspace(workspace)
+    name = study or settings.search.study or latest_study_name(place, settings.search.storage)
+    made = pipeline.bundle(
+        place,
+        settings,
+        study=name,
+        output=output,
+        top_k=settings.ensemble.top_k,
+        budget_ms=budget_ms,
+        note=hint,
+    )
+    if as_json:
+        print_json(bundle_json(made))
+    else:
+        print_bundle(made)
+    hint(f"`automl-car predict PHOTO... --bundle {made.directory}` predicts with it")
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, folders, or CSV files.")],
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Made by `bundle`. Default: the newest in bundles/.")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .csv or .parquet.")] = Path("predictions.csv"),
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Photos per step.")] = 32,
+    plugin: PluginOption = None,
+    workspace: WorkspaceOption = HERE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict photos with a bundle.
+
+    Writes an id and a probability per class for each photo. A CSV lists ids and paths as test.csv does.
+    """
+    overrides = {"plugins.files": [file.resolve() for file in plugin] if plugin else None}
+    settings = load_settings(workspace, config, overrides)
+    from automl_car import predicting  # not the journeys of a search: they load five times as much
+
+    place = open_workspace(workspace)
+    done = predicting.predict(
+        bundle or _newest(place.bundles),
+        paths,
+        output,
+        sources=place.plugin_sources(settings),
+        batch_size=batch_size,
+        progress=_Counter(),
+        warn=lambda text: hint(f"warning: {text}"),
+    )
+    if as_json:
+        print_json({"output": str(done.output), "photos": done.photos, "broken": done.broken})
+    else:
+        print(done.output)
+    broken = f"; {done.broken} of them cannot be decoded and hold the classes' shares" if done.broken else ""
+    hint(f"{done.photos} photos{broken}")
+
+
+def _newest(bundles: Path) -> Path:
+    from automl_car.ensemble.bundle_files import newest_bundle
+
+    found = newest_bundle(bundles)
+    hint(f"bundle: {found}")
+    return found
+
+
+class _Counter:
+    """Tells how far a prediction is: in a terminal on one line, else every ten seconds."""
+
+    def __init__(self) -> None:
+        self._began = self._told = time.monotonic()
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told < (0.5 if self._terminal else 10) and not (self._terminal and done == total):
+            return
+        self._told = now
+        text = f"{done} of {total} photos, {done / (now - self._began):.1f} per second"
+        print(
+            f"\r{text} " if self._terminal else text,
+            end="" if self._terminal and done < total else "\n",
+            file=sys.stderr,
+        )

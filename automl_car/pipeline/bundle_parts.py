@@ -1,0 +1,158 @@
+"""The members of an ensemble in; the files of a bundle that their networks become out, each made when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from automl_car.catalog.manager import Catalog
+from automl_car.catalog.records import ParamValue, own_values
+from automl_car.errors import PluginError, StudyError
+from automl_car.records import BundleMember, BundleNetwork, Ensemble, Member, Recipe
+from automl_car.store import read_model, read_recipe
+
+
+@dataclass
+class Parts:
+    """What a bundle is made of.
+
+    Attributes:
+        members: heaviest first.
+        recipes: of each.
+        make: by name, how each file is made; all of them may be larger than the memory.
+    """
+
+    members: list[BundleMember] = field(default_factory=list)
+    recipes: list[Recipe] = field(default_factory=list)
+    make: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """Name and content of each file, one in memory at a time."""
+        for name, make in self.make.items():
+            yield name, make()
+
+
+def collect_parts(store: Path, ensemble: Ensemble, catalog: Catalog, num_classes: int) -> Parts:
+    """Everything that the members of an ensemble predict with.
+
+    Args:
+        store: folds of the study.
+        num_classes: C.
+
+    Raises:
+        PluginError: a backbone is missing, or its plugin was edited since the study was trained.
+        StudyError: a member has no networks.
+        StoreError: a fold is missing or damaged.
+    """
+    parts = Parts()
+    frozen: dict[object, BundleNetwork] = {}
+    for member in ensemble.members:
+        if not member.recipe_id:
+            raise StudyError(f"{member.name} came from a file: there is no network of it to put into a bundle.")
+        recipe = read_recipe(store / member.recipe_id / f"fold-{member.folds[0]}")
+        _refuse_edited(recipe, catalog)
+        if recipe.tuning == "head":
+            networks, head = _add_head(parts, store, member, recipe, frozen, catalog, num_classes)
+        else:
+            networks, head = _add_networks(parts, store, member, recipe), ""
+        backbone = catalog.backbone(recipe.backbone)
+        parts.recipes.append(recipe)
+        parts.members.append(
+            BundleMember(
+                member.name,
+                member.weight,
+                member.temperature,
+                networks,
+                head,
+                image_size=recipe.image_size,
+                mean=backbone.mean,
+                std=backbone.std,
+                interpolation=backbone.interpolation,
+                views=member.views or recipe.views,
+                flip=recipe.flip,
+                power=recipe.power,
+            )
+        )
+    return parts
+
+
+def _refuse_edited(recipe: Recipe, catalog: Catalog) -> None:
+    catalog.backbone(recipe.backbone)
+    now = catalog.version_of(recipe.backbone)
+    if now != recipe.backbone_version:
+        raise PluginError(
+            f"The plugin of `{recipe.backbone}` has version {now or 'of automl-car'}, and the study was trained with "
+            f"{recipe.backbone_version or 'that of automl-car'}.",
+            hint="bring the old plugin back, or let a search train the study on with the new one.",
+        )
+
+
+def _add_networks(parts: Parts, store: Path, member: Member, recipe: Recipe) -> tuple[BundleNetwork, ...]:
+    networks = []
+    for fold in member.folds:
+        name = f"weights/{_slug(member.name)}-fold-{fold}.safetensors"
+        parts.make[name] = _reader(store / member.recipe_id / f"fold-{fold}")
+        networks.append(BundleNetwork(name, recipe.backbone, own_params(recipe)))
+    return tuple(networks)
+
+
+def _reader(fold: Path) -> Callable[[], bytes]:
+    return lambda: read_model(fold)
+
+
+def _add_head(
+    parts: Parts,
+    store: Path,
+    member: Member,
+    recipe: Recipe,
+    frozen: dict[object, BundleNetwork],
+    catalog: Catalog,
+    num_classes: int,
+) -> tuple[tuple[BundleNetwork, ...], str]:
+    """The frozen backbone, once for all members that share it, and the mean of the heads of the folds."""
+    key = frozen_key(recipe)
+    if key not in frozen:
+        name = f"weights/{recipe.backbone}-{len(frozen) + 1}.safetensors"
+        frozen[key] = BundleNetwork(name, recipe.backbone, own_params(recipe))
+        parts.make[name] = _freezer(catalog, recipe, num_classes)
+    head = f"weights/{_slug(member.name)}-head.safetensors"
+    parts.make[head] = lambda: _mean_head([store / member.recipe_id / f"fold-{fold}" for fold in member.folds])
+    return (frozen[key],), head
+
+
+def _freezer(catalog: Catalog, recipe: Recipe, num_classes: int) -> Callable[[], bytes]:
+    from automl_car.training.frozen import frozen_weights
+
+    return lambda: frozen_weights(catalog.backbone(recipe.backbone), recipe, num_classes)
+
+
+def _mean_head(folds: list[Path]) -> bytes:
+    """A mean of linear functions is the linear function of the mean weights."""
+    from safetensors.numpy import load, save
+
+    heads = [load(read_model(fold)) for fold in folds]
+    return save({name: _mean([head[name] for head in heads]) for name in ("weight", "bias")})
+
+
+def _mean(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    mean: NDArray[np.float64] = np.stack(arrays).mean(axis=0, dtype=np.float64)
+    return mean.astype(np.float32)
+
+
+def own_params(recipe: Recipe) -> tuple[tuple[str, ParamValue], ...]:
+    """The values of the backbone's own parameters, sorted."""
+    return tuple(sorted(own_values(recipe.backbone, dict(recipe.params)).items()))
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+def frozen_key(recipe: Recipe) -> object:
+    """Equal for recipes whose frozen backbones are one and the same."""
+    seed = recipe.seed if recipe.weights == "random" else None  # as in the cache of features
+    return recipe.backbone, own_params(recipe), recipe.weights_digest or recipe.weights, seed

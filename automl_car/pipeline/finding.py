@@ -1,0 +1,56 @@
+"""What a study found, to be used and not told of: nothing is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from automl_car.config import Config
+from automl_car.errors import StudyError
+from automl_car.pipeline.pooling import complete_candidates, open_folds, pool_study
+from automl_car.records import Candidate, Dataset, Ensemble, Folds
+from automl_car.search.study import load_study, storage_url
+from automl_car.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An ensemble, and what it is of.
+
+    Attributes:
+        ensemble: of at most top-k members.
+        partial: why its numbers are of some photos alone; empty where they are of all.
+        dataset, folds: of the study.
+    """
+
+    ensemble: Ensemble
+    partial: str
+    dataset: Dataset
+    folds: Folds
+
+
+def find_ensemble(workspace: Workspace, config: Config, *, study: str, top_k: int) -> Found:
+    """The ensemble of a study.
+
+    Raises:
+        StudyError: there is no such study, or no fold of it is finished.
+        StoreError: a fold that is needed is damaged.
+    """
+    _, finished, pooled = pool_study(workspace, config, study, top_k)
+    return Found(pooled.ensemble, pooled.partial, finished.dataset, finished.folds)
+
+
+def find_candidates(
+    workspace: Workspace, config: Config, *, study: str
+) -> tuple[tuple[Candidate, ...], Dataset, Folds]:
+    """The complete trials, the best first, equal recipes once; and the photos that they are of.
+
+    Raises:
+        StudyError: there is no such study, or no trial of it is complete.
+        StoreError: a fold is damaged.
+    """
+    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    finished = open_folds(workspace, study)
+    candidates = complete_candidates(loaded, finished)
+    if not candidates:
+        raise StudyError(f"No trial of study `{study}` is complete yet.", hint="let `automl-car search` go on.")
+    return candidates, finished.dataset, finished.folds

@@ -1,0 +1,196 @@
+"""The networks of a bundle: squares of photos in, each member's logits out.
+
+Members that look at the same squares share their normalisation, and members with the same frozen backbone its passes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from automl_car.catalog.manager import Catalog
+from automl_car.errors import BundleError, PluginError
+from automl_car.records import BundleMember, BundleNetwork
+from automl_car.training.checkpoint import from_safetensors
+from automl_car.training.head import LinearHead
+from automl_car.training.model import feature_extractor
+from automl_car.training.photos import Normaliser
+from automl_car.training.rows import raise_to
+from automl_car.training.squares import Square
+from automl_car.training.step import Passes, passes, plain_step
+from automl_car.training.views import View, choose_views
+
+Read = Callable[[str], bytes]
+_LARGEST_HALF = 65504.0  # of a float16
+_PIXELS_AT_ONCE = 16 * 224 * 224  # EfficientNet-Lite0 takes 0.4 GB for them, 0.8 GB for twice as many
+
+
+class Predictor:
+    """All members of a bundle, ready for pictures.
+
+    Args:
+        members: of the bundle.
+        num_classes: C.
+        read: returns the bytes of a file of the bundle.
+        catalog: whose backbones build the networks.
+        device: to compute on.
+
+    Raises:
+        PluginError: a backbone is not in the catalog, or builds another network than the bundle has weights of.
+        BundleError: a file is missing or damaged.
+    """
+
+    def __init__(
+        self, members: Sequence[BundleMember], num_classes: int, read: Read, catalog: Catalog, device: torch.device
+    ) -> None:
+        self.device = device
+        self._members = [_take_up(member, read, device) for member in members]
+        self._looks = _plan(members, num_classes, read, catalog, device)
+        self.squares = tuple(dict.fromkeys(look.square for look in self._looks))
+
+    def logits(self, pixels: Mapping[Square, Tensor]) -> list[NDArray[np.float32]]:
+        """Logits float32 (b, C) of each member.
+
+        Args:
+            pixels: uint8 (b, S, S, 3) on the host, for each of `squares`.
+
+        Raises:
+            BundleError: a network answers with NaN or infinity.
+        """
+        totals: dict[int, Tensor] = {}
+        with torch.inference_mode():
+            for look in self._looks:
+                images = look.normalise(pixels[look.square])
+                images = images.flip(3) if look.mirrored else images
+                for network, takers in look.networks:
+                    answer = _forward(network, images)
+                    for taker in takers:
+                        part = self._members[taker].part(answer)
+                        totals[taker] = totals[taker] + part if taker in totals else part
+            logits = [member.logits(totals[place]) for place, member in enumerate(self._members)]
+        for member, values in zip(self._members, logits, strict=True):
+            if not np.isfinite(values).all():
+                raise BundleError(f"The networks of {member.name} answer with NaN or infinity.")
+        return logits
+
+
+def _forward(network: Passes, images: Tensor) -> Tensor:
+    """In parts, on a CPU, where memory is dear and a part is enough to keep all cores busy."""
+    most = len(images)
+    if network.device.type == "cpu":
+        most = max(1, _PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
+    if most >= len(images):
+        return network.forward(images)
+    return torch.cat([network.forward(images[start : start + most]) for start in range(0, len(images), most)])
+
+
+# ---- members --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """What a member makes of the answers of its networks to its views.
+
+    Attributes:
+        name: of the trial.
+        answers: how many they are.
+        head: that is put on their mean; None where they are logits.
+        power: that features are raised to before.
+    """
+
+    name: str
+    answers: int
+    head: LinearHead | None
+    power: float
+
+    def part(self, answer: Tensor) -> Tensor:
+        if self.head is None:
+            return answer
+        # Heads learned from features that had been rounded to half precision on their way through the cache.
+        return raise_to(answer.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().float(), self.power)
+
+    def logits(self, total: Tensor) -> NDArray[np.float32]:
+        mean = total / self.answers
+        logits: NDArray[np.float32] = (mean if self.head is None else self.head(mean)).cpu().numpy()
+        return logits
+
+
+def _take_up(member: BundleMember, read: Read, device: torch.device) -> _Member:
+    head = None
+    if member.head:
+        tensors = from_safetensors(read(member.head))
+        head = LinearHead(tensors["weight"].to(device), tensors["bias"].to(device))
+    return _Member(member.name, len(member.networks) * len(_views(member)), head, member.power)
+
+
+def _views(member: BundleMember) -> tuple[View, ...]:
+    return choose_views(member.views, flip=member.flip)
+
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Look:
+    """One normalised picture of each photo, and which networks look at it for which members."""
+
+    square: Square
+    mirrored: bool
+    normalise: Normaliser
+    networks: list[tuple[Passes, list[int]]] = field(default_factory=list)
+
+
+def _plan(
+    members: Sequence[BundleMember], num_classes: int, read: Read, catalog: Catalog, device: torch.device
+) -> list[_Look]:
+    looks: dict[object, _Look] = {}
+    built: dict[BundleNetwork, Passes] = {}
+    for place, member in enumerate(members):
+        for network in member.networks:
+            if network not in built:
+                model = _build(network, num_classes, read, catalog, frozen=bool(member.head))
+                built[network] = passes(model.eval(), plain_step(device), device)
+        for view in _views(member):
+            square = Square(member.image_size, member.interpolation, view.side)
+            key = (square, view.mirrored, member.mean, member.std)
+            if key not in looks:
+                looks[key] = _Look(square, view.mirrored, _normaliser(member, catalog, device))
+            for network in member.networks:
+                _join(looks[key], built[network], place)
+    return list(looks.values())
+
+
+def _join(look: _Look, network: Passes, member: int) -> None:
+    for known, takers in look.networks:
+        if known is network:
+            takers.append(member)
+            return
+    look.networks.append((network, [member]))
+
+
+def _normaliser(member: BundleMember, catalog: Catalog, device: torch.device) -> Normaliser:
+    backbone = catalog.backbone(member.networks[0].backbone)
+    return Normaliser(dataclasses.replace(backbone, mean=member.mean, std=member.std), device)
+
+
+def _build(network: BundleNetwork, num_classes: int, read: Read, catalog: Catalog, *, frozen: bool) -> nn.Module:
+    name = network.backbone
+    backbone = catalog.backbone(name)
+    tensors = from_safetensors(read(network.file))
+    try:
+        model: nn.Module = backbone.build(num_classes, pretrained=False, **dict(network.params))
+        model = feature_extractor(model, num_classes) if frozen else model
+        model.load_state_dict(tensors, strict=True)
+    except Exception as error:  # plugin code may raise anything
+        reason = str(error).partition("\n")[2].strip().partition("\n")[0] or str(error)
+        raise PluginError(
+            f"The plugin of `{name}` does not build the network of this bundle: {type(error).__name__}: {reason}",
+            hint="bundle.json names the versions that the bundle was made with; install those.",
+        ) from error
+    return model
