@@ -27,13 +27,15 @@ from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.candidates import read_candidate
+from automl_car.ensemble.view_counts import ViewCounts
 from automl_car.errors import BundleError, ConfigError, DataError, PluginError
 from automl_car.pipeline.bundle_parts import Parts, collect_parts
+from automl_car.pipeline.finding import find_ensemble
 from automl_car.predicting import Model
-from automl_car.records import Ensemble, FoldTask, Member, Recipe
+from automl_car.records import Ensemble, Estimate, FoldTask, Member, Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import connect
-from automl_car.store import read_model
+from automl_car.store import read_model, read_result
 from automl_car.training.checkpoint import from_safetensors, to_safetensors
 from automl_car.training.fold import train_fold
 from automl_car.training.predictor import Predictor
@@ -135,7 +137,18 @@ def model(made: Path, trained: Trained) -> Model:
     return automl_car.load(made, plugins=[trained.plugin])
 
 
+@pytest.fixture
+def all_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out-of-fold rows ask for as many views as the recipe does, as folds of earlier versions do."""
+    monkeypatch.setattr(
+        "automl_car.ensemble.candidates.choose_view_counts", lambda folds: ViewCounts(dict.fromkeys(folds, 0), 0)
+    )
+
+
 # ---- networks -------------------------------------------------------------------------------------------------------
+
+
+NO_ESTIMATE = Estimate(1.0, (1.0, 1.0))
 
 
 def ensemble_of(trained: Trained, *names: str) -> Ensemble:
@@ -144,7 +157,9 @@ def ensemble_of(trained: Trained, *names: str) -> Ensemble:
         Member(name, "toy", 1.0, 1 / len(names), 1.0, 0.0, recipe_id=trained.ids[name], folds=(0, 1)) for name in names
     )
     nothing = np.zeros((0, 3))
-    return Ensemble(members, "arithmetic", 1.0, 0.01, 1.0, 1.0, 0.1, 1.0, nothing, nothing, 36)
+    return Ensemble(
+        members, "arithmetic", 1.0, 0.01, 1.0, 1.0, 0.1, 1.0, nothing, nothing, 36, Estimate(1.0, (1.0, 1.0))
+    )
 
 
 def parts_of(trained: Trained, *names: str) -> Parts:
@@ -160,6 +175,7 @@ def logits_of(trained: Trained, *names: str) -> list[np.ndarray[Any, Any]]:
     return predictor.logits(batch.pixels)
 
 
+@pytest.mark.usefixtures("all_views")
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_member_says_what_its_fold_models_said_on_average(trained: Trained, name: str) -> None:
     (logits,) = logits_of(trained, name)
@@ -459,7 +475,7 @@ def test_nothing_over_the_budget_is_taken(trained: Trained, tmp_path: Path) -> N
     assert any(not each.fits for each in made.considered)
 
 
-@pytest.mark.usefixtures("clock")
+@pytest.mark.usefixtures("clock", "all_views")
 def test_times_are_sums_of_passes_and_shared_passes_count_once(trained: Trained, tmp_path: Path) -> None:
     made = trained.bundle(tmp_path / "b", budget_ms=1000)
     times = {each.what: each.milliseconds for each in made.considered}
@@ -478,8 +494,19 @@ def test_real_networks_are_really_timed(trained: Trained, tmp_path: Path) -> Non
     assert 0 < made.bundle.measured.milliseconds < 10_000
 
 
-@pytest.mark.usefixtures("clock")
+@pytest.mark.usefixtures("clock", "all_views")
 def test_when_nothing_fits_the_fastest_is_named(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"within 1 ms here: the fastest is trial \d.* with 4.0 ms"):
         trained.bundle(tmp_path / "b", budget_ms=1)
     assert not (tmp_path / "b").exists()
+
+
+def test_members_see_as_many_views_as_did_best_out_of_fold(made: Path, trained: Trained) -> None:
+    counts = {}
+    for recipe_id in trained.ids.values():
+        results = [read_result(trained.store / recipe_id / f"fold-{fold}") for fold in range(2)]
+        losses = [dict(result.view_losses) for result in results if result]
+        counts[recipe_id] = min(losses[0], key=lambda views: (losses[0][views] + losses[1][views], views))
+    found = find_ensemble(trained.workspace, trained.config, study="main", top_k=5)
+    assert {member.recipe_id: member.views for member in found.ensemble.members}.items() <= counts.items()
+    assert [member.views for member in read_bundle(made)[0].members] == [m.views for m in found.ensemble.members]
