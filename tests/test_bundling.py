@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -510,3 +512,19 @@ def test_members_see_as_many_views_as_did_best_out_of_fold(made: Path, trained: 
     found = find_ensemble(trained.workspace, trained.config, study="main", top_k=5)
     assert {member.recipe_id: member.views for member in found.ensemble.members}.items() <= counts.items()
     assert [member.views for member in read_bundle(made)[0].members] == [m.views for m in found.ensemble.members]
+
+
+def test_what_the_readme_shows_runs(
+    made: Path, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (shown,) = [text for text in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "load(" in text]
+    shutil.copytree(made, tmp_path / "bundles" / "main")
+    for name, photo in zip(("a.jpg", "b.jpg"), (trained.workspace.root / "data" / "test").iterdir(), strict=False):
+        shutil.copy(photo, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(automl_car, "load", partial(automl_car.load, plugins=[trained.plugin]))
+    names: dict[str, Any] = {}
+    exec(shown, names)
+    assert names["probabilities"].shape == (2, 3)
+    assert capsys.readouterr().out == f"{names['model'].class_names}\n"
