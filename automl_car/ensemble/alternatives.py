@@ -64,7 +64,8 @@ def _greedy(trials: OutOfFold) -> float:
 
     def predict(others: IntArray, held: IntArray) -> FloatArray:
         chosen = choose_pool([row[others] for row in losses], _GREEDY_STEPS)
-        mean: FloatArray = probabilities[list(chosen)][:, held].mean(axis=0)
+        times = np.bincount(chosen, minlength=len(probabilities))  # a copy for each step would be the largest array
+        mean: FloatArray = (times / len(chosen)) @ probabilities[:, held]
         return mean
 
     return _cross_fitted(trials, predict)
