@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from automl_car.catalog.records import PluginSources
 from automl_car.data.sources import find_sources
 from automl_car.ensemble.bundle import Bundle
 from automl_car.errors import BundleError, ConfigError
+from automl_car.files import open_atomically
 from automl_car.predicting import Model, load_model
 
 TOLERANCE = 1e-3
@@ -77,7 +79,8 @@ def export(bundle: Path, output: Path, *, sources: PluginSources, check: Sequenc
         write(network, file, metadata=_metadata(model.bundle), about=_about(model.bundle))
         difference = _compare(model, photos, run(file, photos))
         size = file.stat().st_size
-        file.replace(output)
+        with file.open("rb") as source, open_atomically(output) as target:
+            shutil.copyfileobj(source, target)
     return ExportedFile(output, size, len(photos), difference)
 
 
