@@ -39,10 +39,10 @@ def head_epoch_seconds(speed: Speed, counts: Counts) -> float:
     return counts.photos * (counts.folds - 1) / counts.folds / speed.training
 
 
-def epochs_within(seconds: float, recipe: Recipe, speed: Speed, counts: Counts) -> int:
-    """Epochs for which the time suffices in all folds together, with the final predictions."""
-    left = seconds - counts.folds * _final_seconds(recipe, speed, counts)
-    return max(0, int(left / (counts.folds * epoch_seconds(recipe, speed, counts))))
+def epochs_within(seconds: float, recipe: Recipe, speed: Speed, counts: Counts, *, folds: int) -> int:
+    """Epochs for which the time suffices in so many folds together, with the final predictions."""
+    left = seconds - folds * _final_seconds(recipe, speed, counts)
+    return max(0, int(left / (folds * epoch_seconds(recipe, speed, counts))))
 
 
 def features_seconds(views: int, speed: Speed, counts: Counts) -> float:

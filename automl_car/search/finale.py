@@ -20,6 +20,7 @@ from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
 HEADS_SHARE = 0.4  # of the time limit, after which heads have had their turn
 MIN_EPOCHS, MAX_EPOCHS = 5, 20
 MIN_SIDE, STEP = 96, 32
+FEW_FOLDS = (2, 1)  # what is tried where not all folds fit
 FIRST_SIDE = 160  # pixels: quick to measure, and near what is chosen
 PLANNED = 0.88  # of the time left; pictures, optimizer and the discriminant come on top of the measured speed
 # What fits a short schedule: no mixing, which needs long ones, and no early stop, as the cosine ends at 0.
@@ -36,6 +37,7 @@ class Finale:
         self._job = job
         self._view = view
         self._began = time.time()
+        self._speeds: dict[int, Speed] = {}  # by image size
         self._done = any(trial.user_attrs.get(OVERRIDES) for trial in job.study.get_trials(deepcopy=False))
 
     def enqueue(self, *, enough: bool = False) -> bool:
@@ -65,7 +67,10 @@ class Finale:
         return True
 
     def _plan(self, deadline: float) -> Recipe | None:
-        """The recipe of the largest image size at which MIN_EPOCHS epochs of all folds fit; None when none does."""
+        """The recipe of the largest image size at which MIN_EPOCHS epochs of all folds fit, or else of a few folds.
+
+        The folds that the clock lets it finish join the ensemble where they pay. None when not even one fits.
+        """
         space = self._job.space
         backbone = min(space.backbones, key=lambda name: (space.head_sizes[name][0], name))
         largest = space.full_sizes[backbone][0]
@@ -80,20 +85,31 @@ class Finale:
             weights=space.weights[backbone],
         )
         speed = self._measure(recipe)
-        for side in range(largest, min(MIN_SIDE, largest) - 1, -STEP):
-            recipe = replace(recipe, image_size=side)
-            if self._epochs(recipe, at_size(speed, first, side), deadline) < MIN_EPOCHS:
-                continue
-            epochs = self._epochs(recipe, speed if side == first else self._measure(recipe), deadline)
-            if epochs >= MIN_EPOCHS:
-                return replace(recipe, epochs=min(epochs, MAX_EPOCHS))
+        sides = range(largest, min(MIN_SIDE, largest) - 1, -STEP)
+        for folds in (self._counts.folds, *FEW_FOLDS):
+            for side in sides:
+                fitting = self._fit(replace(recipe, image_size=side), at_size(speed, first, side), deadline, folds)
+                if fitting is not None:
+                    if folds < self._counts.folds:
+                        self._view.note(f"the time left is enough for fine-tuning about {folds} of the folds")
+                    return fitting
         return None
 
+    def _fit(self, recipe: Recipe, guess: Speed, deadline: float, folds: int) -> Recipe | None:
+        """The recipe with as many epochs as fit; None when those are fewer than MIN_EPOCHS, by a guess or measured."""
+        if self._epochs(recipe, guess, deadline, folds) < MIN_EPOCHS:
+            return None
+        epochs = self._epochs(recipe, self._measure(recipe), deadline, folds)
+        return replace(recipe, epochs=min(epochs, MAX_EPOCHS)) if epochs >= MIN_EPOCHS else None
+
     def _measure(self, recipe: Recipe) -> Speed:
+        if recipe.image_size in self._speeds:
+            return self._speeds[recipe.image_size]
         images = MAX_EPOCHS * self._counts.photos
         task = SpeedTask(recipe, self._num_classes, self._job.cache, images, self._job.plugins, self._job.step)
-        return self._job.executor.measure(task).result()
+        speed = self._speeds[recipe.image_size] = self._job.executor.measure(task).result()
+        return speed
 
-    def _epochs(self, recipe: Recipe, speed: Speed, deadline: float) -> int:
-        left = PLANNED * (deadline - time.time())
-        return epochs_within(left - features_seconds(2, speed, self._counts), recipe, speed, self._counts)
+    def _epochs(self, recipe: Recipe, speed: Speed, deadline: float, folds: int) -> int:
+        left = PLANNED * (deadline - time.time()) - features_seconds(2, speed, self._counts)
+        return epochs_within(left, recipe, speed, self._counts, folds=folds)

@@ -105,6 +105,21 @@ def test_the_speed_is_measured_with_what_will_be_trained(desk: Desk, clock: Cloc
     )
 
 
+@pytest.mark.parametrize(("seconds", "folds"), [(420, 3), (280, 2), (150, 1)])
+def test_where_not_all_folds_fit_it_is_made_for_as_many_as_do(
+    desk: Desk, clock: Clock, seconds: int, folds: int
+) -> None:
+    # Five epochs of a fold take 5 (667 / 50 + 667 / 150) + 2.7 s at any size: 92 s. 88 % of the time are planned.
+    desk.deadline = clock.now + seconds
+    desk.executor.speed = lambda task: Speed(50.0, 150.0)
+    _search(desk, 3)
+    recipe = _fine_tunings(desk)[0].recipe
+    assert recipe.epochs >= 5
+    told = [note for note in desk.view.notes if "about" in note and "of the folds" in note]
+    assert len(told) == (folds < 3)
+    assert all(f"about {folds} of the folds" in note for note in told)
+
+
 def test_on_a_machine_that_is_too_slow_heads_go_on_and_a_note_says_so(desk: Desk, clock: Clock) -> None:
     desk.deadline = clock.now + 100
     desk.executor.speed = lambda task: Speed(0.1, 0.3)
