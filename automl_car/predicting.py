@@ -39,7 +39,7 @@ class Model:
 
     def __init__(self, bundle: Bundle, predictor: Predictor) -> None:
         self.bundle = bundle
-        self._predictor = predictor
+        self.predictor = predictor
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Model:
         from automl_car.training.device import helper_threads
         from automl_car.training.squares import square_batches
 
-        predictor = self._predictor
+        predictor = self.predictor
         threads = helper_threads(predictor.device)
         for batch in square_batches(items, open_photo, predictor.squares, batch_size, threads=threads):
             probabilities = pool_members(self.bundle.fitted, predictor.logits(batch.pixels))
@@ -110,12 +110,13 @@ def _as_image(photo: Any) -> Image.Image:
     return Image.fromarray(photo)
 
 
-def load_model(directory: Path, sources: PluginSources) -> Model:
+def load_model(directory: Path, sources: PluginSources, *, on_cpu: bool = False) -> Model:
     """Read a bundle, check every file of it, and build its networks.
 
     Args:
         directory: the bundle.
         sources: plugins that are loaded besides the bundled and the installed ones.
+        on_cpu: also where there is a GPU, which computes in fewer digits.
 
     Raises:
         BundleError: it is not there, damaged, or of another format.
@@ -123,12 +124,13 @@ def load_model(directory: Path, sources: PluginSources) -> Model:
     """
     from automl_car.training.device import pick_device, prepare
     from automl_car.training.predictor import Predictor
+    from automl_car.training.rows import CPU
 
     bundle, files = read_bundle(directory)
     catalog = load_catalog(sources)
     for plugin in bundle.plugins:
         _require(plugin, catalog, directory)
-    device = pick_device()
+    device = CPU if on_cpu else pick_device()
     prepare(device)
     return Model(bundle, Predictor(bundle.members, len(bundle.class_names), files.read, catalog, device))
 

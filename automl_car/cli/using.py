@@ -1,4 +1,4 @@
-"""bundle and predict: using what a search found."""
+"""bundle, predict and export: using what a search found."""
 
 from __future__ import annotations
 
@@ -112,6 +112,42 @@ def predict(
         print(done.output)
     broken = f"; {done.broken} of them cannot be decoded and hold the classes' shares" if done.broken else ""
     hint(f"{done.photos} photos{broken}")
+
+
+@app.command()
+def export(
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Made by `bundle`. Default: the newest in bundles/.")
+    ] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .onnx.")] = Path("model.onnx"),
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="Photos to check the file with; may be repeated. Default: generated ones."),
+    ] = None,
+    plugin: PluginOption = None,
+    workspace: WorkspaceOption = HERE,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a bundle as one ONNX file.
+
+    Photos in, probabilities out, in any ONNX runtime: squeezing, normalisation, networks, pool and calibration are
+    in the file. It is kept when it says what the bundle says.
+    """
+    overrides = {"plugins.files": [file.resolve() for file in plugin] if plugin else None}
+    settings = load_settings(workspace, config, overrides)
+    from automl_car import exporting
+
+    place = open_workspace(workspace)
+    made = exporting.export(
+        bundle or _newest(place.bundles), output, sources=place.plugin_sources(settings), check=check or ()
+    )
+    if as_json:
+        values = {"output": str(made.output), "bytes": made.size, "photos": made.photos, "difference": made.difference}
+        print_json(values)
+    else:
+        print(made.output)
+    hint(f"{made.size / 1e6:.1f} MB; its probabilities of {made.photos} photos differ by {made.difference:.1e} at most")
 
 
 def _newest(bundles: Path) -> Path:

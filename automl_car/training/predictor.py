@@ -50,9 +50,9 @@ class Predictor:
         self, members: Sequence[BundleMember], num_classes: int, read: Read, catalog: Catalog, device: torch.device
     ) -> None:
         self.device = device
-        self._members = [_take_up(member, read, device) for member in members]
-        self._looks = _plan(members, num_classes, read, catalog, device)
-        self.squares = tuple(dict.fromkeys(look.square for look in self._looks))
+        self.takers = [_take_up(member, read, device) for member in members]
+        self.looks = _plan(members, num_classes, read, catalog, device)
+        self.squares = tuple(dict.fromkeys(look.square for look in self.looks))
 
     def logits(self, pixels: Mapping[Square, Tensor]) -> list[NDArray[np.float32]]:
         """Logits float32 (b, C) of each member.
@@ -63,21 +63,36 @@ class Predictor:
         Raises:
             BundleError: a network answers with NaN or infinity.
         """
-        totals: dict[int, Tensor] = {}
         with torch.inference_mode():
-            for look in self._looks:
-                images = look.normalise(pixels[look.square])
-                images = images.flip(3) if look.mirrored else images
-                for network, takers in look.networks:
-                    answer = _forward(network, images)
-                    for taker in takers:
-                        part = self._members[taker].part(answer)
-                        totals[taker] = totals[taker] + part if taker in totals else part
-            logits = [member.logits(totals[place]) for place, member in enumerate(self._members)]
-        for member, values in zip(self._members, logits, strict=True):
+            logits = [values.cpu().numpy() for values in answers(self.looks, self.takers, pixels, _forward)]
+        for taker, values in zip(self.takers, logits, strict=True):
             if not np.isfinite(values).all():
-                raise BundleError(f"The networks of {member.name} answer with NaN or infinity.")
+                raise BundleError(f"The networks of {taker.name} answer with NaN or infinity.")
         return logits
+
+
+def answers(
+    looks: Sequence[Look],
+    takers: Sequence[Taker],
+    pixels: Mapping[Square, Tensor],
+    forward: Callable[[Passes, Tensor], Tensor],
+) -> list[Tensor]:
+    """Logits float32 (b, C) of each member, from what each network says to each view.
+
+    Args:
+        pixels: (b, S, S, 3) for each square of `looks`.
+        forward: from a network and images float32 (b, 3, S, S) to what it says.
+    """
+    totals: dict[int, Tensor] = {}
+    for look in looks:
+        images = look.normalise(pixels[look.square])
+        images = images.flip(3) if look.mirrored else images
+        for network, members in look.networks:
+            answer = forward(network, images)
+            for place in members:
+                part = takers[place].part(answer)
+                totals[place] = totals[place] + part if place in totals else part
+    return [taker.logits(totals[place]) for place, taker in enumerate(takers)]
 
 
 def _forward(network: Passes, images: Tensor) -> Tensor:
@@ -94,7 +109,7 @@ def _forward(network: Passes, images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Member:
+class Taker:
     """What a member makes of the answers of its networks to its views.
 
     Attributes:
@@ -115,18 +130,17 @@ class _Member:
         # Heads learned from features that had been rounded to half precision on their way through the cache.
         return raise_to(answer.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().float(), self.power)
 
-    def logits(self, total: Tensor) -> NDArray[np.float32]:
+    def logits(self, total: Tensor) -> Tensor:
         mean = total / self.answers
-        logits: NDArray[np.float32] = (mean if self.head is None else self.head(mean)).cpu().numpy()
-        return logits
+        return mean if self.head is None else self.head(mean)
 
 
-def _take_up(member: BundleMember, read: Read, device: torch.device) -> _Member:
+def _take_up(member: BundleMember, read: Read, device: torch.device) -> Taker:
     head = None
     if member.head:
         tensors = from_safetensors(read(member.head))
         head = LinearHead(tensors["weight"].to(device), tensors["bias"].to(device))
-    return _Member(member.name, len(member.networks) * len(_views(member)), head, member.power)
+    return Taker(member.name, len(member.networks) * len(_views(member)), head, member.power)
 
 
 def _views(member: BundleMember) -> tuple[View, ...]:
@@ -137,7 +151,7 @@ def _views(member: BundleMember) -> tuple[View, ...]:
 
 
 @dataclass(eq=False)
-class _Look:
+class Look:
     """One normalised picture of each photo, and which networks look at it for which members."""
 
     square: Square
@@ -148,8 +162,8 @@ class _Look:
 
 def _plan(
     members: Sequence[BundleMember], num_classes: int, read: Read, catalog: Catalog, device: torch.device
-) -> list[_Look]:
-    looks: dict[object, _Look] = {}
+) -> list[Look]:
+    looks: dict[object, Look] = {}
     built: dict[BundleNetwork, Passes] = {}
     for place, member in enumerate(members):
         for network in member.networks:
@@ -160,13 +174,13 @@ def _plan(
             square = Square(member.image_size, member.interpolation, view.side)
             key = (square, view.mirrored, member.mean, member.std)
             if key not in looks:
-                looks[key] = _Look(square, view.mirrored, _normaliser(member, catalog, device))
+                looks[key] = Look(square, view.mirrored, _normaliser(member, catalog, device))
             for network in member.networks:
                 _join(looks[key], built[network], place)
     return list(looks.values())
 
 
-def _join(look: _Look, network: Passes, member: int) -> None:
+def _join(look: Look, network: Passes, member: int) -> None:
     for known, takers in look.networks:
         if known is network:
             takers.append(member)

@@ -82,4 +82,5 @@ class Rows:
 
 def raise_to(features: Tensor, power: float) -> Tensor:
     """sign(x) |x| ** power, element by element."""
-    return features if power == 1.0 else features.abs().pow_(power).copysign_(features)
+    # Not copysign: ONNX has none.
+    return features if power == 1.0 else features.abs().pow_(power).mul_(features.sign())
