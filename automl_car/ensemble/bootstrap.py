@@ -39,7 +39,7 @@ def bootstrap(
     chosen_too_well, means, test_means = [], [], []
     for drawn in _draws(groups, random):
         rows = np.repeat(np.arange(len(drawn)), drawn)
-        plan = choose({plan: values[rows] for plan, values in losses.items()})
+        plan = choose(_Drawn(losses, rows))
         left_out = drawn == 0
         if left_out.any():
             chosen_too_well.append(float((losses[plan] - nested)[left_out].mean()))
@@ -55,6 +55,23 @@ def bootstrap(
         test_rows=test_rows,
         test_range=_interval(test_means, choice) if test_rows else (np.nan, np.nan),
     )
+
+
+class _Drawn(Mapping[Plan, FloatArray]):
+    """The losses of some rows, gathered when they are asked for: those of all plans at once would be a large array."""
+
+    def __init__(self, losses: Mapping[Plan, FloatArray], rows: IntArray) -> None:
+        self._losses = losses
+        self._rows = rows
+
+    def __getitem__(self, plan: Plan) -> FloatArray:
+        return self._losses[plan][self._rows]
+
+    def __iter__(self) -> Iterator[Plan]:
+        return iter(self._losses)
+
+    def __len__(self) -> int:
+        return len(self._losses)
 
 
 def _draws(groups: IntArray, random: np.random.Generator) -> Iterator[IntArray]:

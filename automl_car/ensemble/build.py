@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,8 @@ def build_ensemble(
     plan = refine_plan(cross_fits, first)
     honest, best_single = cross_fits[plan], cross_fits[SINGLE].log_loss
     estimate = _estimate(cross_fits, plan, pool, groups, test_rows=len(candidates[0].test_logits))
+    alternatives = tuple(compare_alternatives(trials, cross_fits, plan, top_k)) if compare else ()
+    del cross_fits  # the losses of all plans, before the probabilities are made
     fitted, members = _fit_on_all_rows(trials, plan, top_k)
     return Ensemble(
         members=members,
@@ -85,8 +87,24 @@ def build_ensemble(
         rows=len(labels),
         estimate=estimate,
         calibration=plan.calibration,
-        alternatives=tuple(compare_alternatives(trials, cross_fits, plan, top_k)) if compare else (),
+        alternatives=alternatives,
     )
+
+
+class _Again(Mapping[Plan, CrossFit]):
+    """Resampled losses as cross-fits, each made when it is looked at."""
+
+    def __init__(self, losses: Mapping[Plan, FloatArray]) -> None:
+        self._losses = losses
+
+    def __getitem__(self, plan: Plan) -> CrossFit:
+        return CrossFit(self._losses[plan], {})
+
+    def __iter__(self) -> Iterator[Plan]:
+        return iter(self._losses)
+
+    def __len__(self) -> int:
+        return len(self._losses)
 
 
 def _estimate(
@@ -101,7 +119,7 @@ def _estimate(
     copies = np.arange(len(losses[shipped])) if groups is None else groups
 
     def choose(resampled: Mapping[Plan, FloatArray]) -> Plan:
-        again = {plan: CrossFit(values, {}) for plan, values in resampled.items()}
+        again = _Again(resampled)
         return refine_plan(again, choose_plan(again, pool=pool))
 
     return bootstrap(losses, shipped, choose, copies, test_rows=test_rows)
