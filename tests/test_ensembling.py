@@ -287,7 +287,7 @@ def test_a_submission_is_no_longer_frozen_when_that_is_asked_for(study: Study) -
     study.add("c", 0.3)
     assert study.built(freeze=False).kept == ""
     assert kept_log_loss(study) < before
-    assert study.built().kept != "frozen"
+    assert "frozen" not in study.built(top_k=1).kept
 
 
 def test_freezing_keeps_what_was_asked_for_even_if_it_is_worse(study: Study) -> None:
