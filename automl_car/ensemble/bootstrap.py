@@ -19,7 +19,7 @@ from automl_car.records import Estimate, FloatArray, IntArray
 REPEATS = 500
 _PERCENT = (2.5, 97.5)
 
-Choose = Callable[[Mapping[Plan, FloatArray]], Plan]
+Choose = Callable[[IntArray], Plan]
 
 
 def bootstrap(
@@ -30,7 +30,7 @@ def bootstrap(
     Args:
         losses: of each plan the cross-fitted loss of every row, (N,).
         shipped: the plan that `choose` takes on all rows.
-        choose: picks a plan, given the losses of some rows under each.
+        choose: picks a plan by some rows, int64 (n,), of which some come repeatedly.
         groups: int64 (N,): rows with the same number are copies of one photo.
         test_rows: photos of the test set; 0 without one.
     """
@@ -39,7 +39,7 @@ def bootstrap(
     chosen_too_well, means, test_means = [], [], []
     for drawn in _draws(groups, random):
         rows = np.repeat(np.arange(len(drawn)), drawn)
-        plan = choose(_Drawn(losses, rows))
+        plan = choose(rows)
         left_out = drawn == 0
         if left_out.any():
             chosen_too_well.append(float((losses[plan] - nested)[left_out].mean()))
@@ -55,23 +55,6 @@ def bootstrap(
         test_rows=test_rows,
         test_range=_interval(test_means, choice) if test_rows else (np.nan, np.nan),
     )
-
-
-class _Drawn(Mapping[Plan, FloatArray]):
-    """The losses of some rows, gathered when they are asked for: those of all plans at once would be a large array."""
-
-    def __init__(self, losses: Mapping[Plan, FloatArray], rows: IntArray) -> None:
-        self._losses = losses
-        self._rows = rows
-
-    def __getitem__(self, plan: Plan) -> FloatArray:
-        return self._losses[plan][self._rows]
-
-    def __iter__(self) -> Iterator[Plan]:
-        return iter(self._losses)
-
-    def __len__(self) -> int:
-        return len(self._losses)
 
 
 def _draws(groups: IntArray, random: np.random.Generator) -> Iterator[IntArray]:

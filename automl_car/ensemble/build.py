@@ -28,7 +28,7 @@ from automl_car.ensemble.pool import SMALLEST_PROBABILITY, PoolKind
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
 from automl_car.memory import give_back_memory
-from automl_car.records import Candidate, Ensemble, Estimate, FloatArray, IntArray, Member
+from automl_car.records import Candidate, Ensemble, Estimate, IntArray, Member
 from automl_car.temperature import fit_temperature
 
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
@@ -91,20 +91,21 @@ def build_ensemble(
     )
 
 
-class _Again(Mapping[Plan, CrossFit]):
-    """Resampled losses as cross-fits, each made when it is looked at."""
+class _Resampled(Mapping[Plan, CrossFit]):
+    """Some rows of cross-fits, gathered when they are looked at: those of all plans at once would be a large array."""
 
-    def __init__(self, losses: Mapping[Plan, FloatArray]) -> None:
-        self._losses = losses
+    def __init__(self, cross_fits: Mapping[Plan, CrossFit], rows: IntArray) -> None:
+        self._cross_fits = cross_fits
+        self._rows = rows
 
     def __getitem__(self, plan: Plan) -> CrossFit:
-        return CrossFit(self._losses[plan], {})
+        return CrossFit(self._cross_fits[plan].row_losses[self._rows], {})
 
     def __iter__(self) -> Iterator[Plan]:
-        return iter(self._losses)
+        return iter(self._cross_fits)
 
     def __len__(self) -> int:
-        return len(self._losses)
+        return len(self._cross_fits)
 
 
 def _estimate(
@@ -118,8 +119,8 @@ def _estimate(
     losses = {plan: cross_fitted.row_losses for plan, cross_fitted in cross_fits.items()}
     copies = np.arange(len(losses[shipped])) if groups is None else groups
 
-    def choose(resampled: Mapping[Plan, FloatArray]) -> Plan:
-        again = _Again(resampled)
+    def choose(rows: IntArray) -> Plan:
+        again = _Resampled(cross_fits, rows)
         return refine_plan(again, choose_plan(again, pool=pool))
 
     return bootstrap(losses, shipped, choose, copies, test_rows=test_rows)

@@ -15,7 +15,10 @@ def lowest(losses):
 
 
 def estimate(losses, groups=ALONE, test_rows=0):
-    return bootstrap(losses, lowest(losses), lowest, groups, test_rows=test_rows)
+    def choose(rows):
+        return lowest({plan: values[rows] for plan, values in losses.items()})
+
+    return bootstrap(losses, lowest(losses), choose, groups, test_rows=test_rows)
 
 
 def test_a_single_plan_was_not_chosen_and_costs_nothing():
