@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -362,78 +356,3 @@ def test_what_is_tuned_depends_on_the_settings_and_the_machine(
 @pytest.mark.parametrize(("timeout", "seconds"), [("1h", 3528.0), ("100s", 90.0), ("10s", 5.0)])
 def test_some_of_the_time_is_kept_back_for_the_submission(timeout: str, seconds: float) -> None:
     assert pick_deadline(load_config(None, {"search.timeout": timeout}), 1000.0) == pytest.approx(1000.0 + seconds)
-
-
-# ---- kills ----------------------------------------------------------------------------------------------------------
-
-
-def _start(workspace: Workspace) -> subprocess.Popen[bytes]:
-    """`automl-car search` as a person starts it, in a process group of its own."""
-    command = [sys.executable, "-m", "automl_car", "search", "--workspace", str(workspace.root)]
-    with (workspace.root / "output.txt").open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it was done already
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _assert_as_undisturbed(workspace: Workspace, undisturbed: Searched) -> None:
-    expected, records = _records(undisturbed.workspace), _records(workspace)
-    assert records.keys() == expected.keys()
-    for name, path in records.items():
-        ours, theirs = read_result(path.parent), read_result(expected[name].parent)
-        assert ours is not None
-        assert theirs is not None
-        assert ours.log_loss == pytest.approx(theirs.log_loss, abs=1e-9)
-    _check_submission(workspace, workspace.reports("main") / "submission.csv")
-
-
-class _Stamps:
-    """Notices folds that are trained a second time."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._seen: dict[str, int] = {}
-
-    def look(self) -> None:
-        now = {name: path.stat().st_mtime_ns for name, path in _records(self._workspace).items()}
-        assert {name: now.get(name) for name in self._seen} == self._seen, "a finished fold was trained again"
-        self._seen = now
-
-
-def test_a_search_killed_with_all_its_processes_loses_nothing_but_the_fold_in_flight(
-    make_workspace: Callable[[], Workspace], undisturbed: Searched
-) -> None:
-    workspace = make_workspace()
-    stamps = _Stamps(workspace)
-    process = _start(workspace)
-    until = time.monotonic() + 60
-    while len(_records(workspace)) < 3 and time.monotonic() < until:
-        assert process.poll() is None, (workspace.root / "output.txt").read_text()
-        time.sleep(0.01)
-    _kill(process)
-    stamps.look()
-    assert _start(workspace).wait(timeout=120) == 0, (workspace.root / "output.txt").read_text()
-    stamps.look()
-    _assert_as_undisturbed(workspace, undisturbed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_a_search_killed_at_random_moments_comes_to_the_same(
-    make_workspace: Callable[[], Workspace], undisturbed: Searched, seed: int
-) -> None:
-    workspace, moments = make_workspace(), random.Random(seed)
-    stamps = _Stamps(workspace)
-    for _ in range(3):
-        process = _start(workspace)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=moments.uniform(0.5, 12))
-        _kill(process)
-        stamps.look()
-    assert _start(workspace).wait(timeout=120) == 0, (workspace.root / "output.txt").read_text()
-    stamps.look()
-    _assert_as_undisturbed(workspace, undisturbed)
