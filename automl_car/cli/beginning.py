@@ -36,8 +36,9 @@ def sample_data(
 
     They come in the contest's layout, with the labels of the test photos for `score`.
     """
+    from automl_car.data.parallel import processors
     from automl_car.data.sample import write_sample
 
-    summary = write_sample(directory, seed=seed)
+    summary = write_sample(directory, seed=seed, workers=processors())
     print(summary.directory)
     hint(f"{summary.train_images} train and {summary.test_images} test photos of {len(summary.class_names)} models")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import tempfile
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from automl_car.children import behave_as_child
 from automl_car.data.sample_models import MODELS, CarModel
 from automl_car.data.sample_photo import take_photo
 from automl_car.errors import ConfigError, DataError
@@ -41,8 +45,30 @@ class _Plan:
     image_size: int
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """One photo to be taken.
+
+    Attributes:
+        path: of its file.
+        model: index in MODELS.
+        stream: numbers of its random stream, after the seed. Every photo has one of its own, so that it depends neither
+            on the order nor on the others.
+    """
+
+    path: Path
+    model: int
+    stream: tuple[int, int, int]
+
+
 def write_sample(
-    directory: Path, *, seed: int = 0, train_per_class: int = 52, test_per_class: int = 18, image_size: int = 160
+    directory: Path,
+    *,
+    seed: int = 0,
+    train_per_class: int = 52,
+    test_per_class: int = 18,
+    image_size: int = 160,
+    workers: int = 1,
 ) -> SampleSummary:
     """Write photos of fictional cars in the layout of a contest.
 
@@ -56,6 +82,7 @@ def write_sample(
         train_per_class: training photos of each of the twelve classes.
         test_per_class: test photos of each class.
         image_size: height of the photos in pixels; they are 1 to 1.5 times as wide.
+        workers: processes that draw; more than one are spawned, and need a main module that can be imported.
 
     Returns:
         The summary of the set; a complete set of the same parameters is left alone.
@@ -67,7 +94,7 @@ def write_sample(
     plan = _Plan(_VERSION, seed, train_per_class, test_per_class, image_size)
     _check(plan)
     if not _is_written(directory, plan):
-        _write_beside(directory, plan)
+        _write_beside(directory, plan, workers)
     return SampleSummary(directory, class_names(), len(MODELS) * train_per_class, len(MODELS) * test_per_class)
 
 
@@ -118,14 +145,14 @@ def _count_photos(directory: Path) -> tuple[int, int]:
     return len(list(directory.glob("train/*/*.jpg"))), len(list(directory.glob("test/*.jpg")))
 
 
-def _write_beside(directory: Path, plan: _Plan) -> None:
+def _write_beside(directory: Path, plan: _Plan, workers: int) -> None:
     """Write the set into a sibling and rename it at the end: an interrupted run leaves no half set."""
     target = directory.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as temporary:
         finished = Path(temporary) / "sample"
         finished.mkdir()
-        _write_set(finished, plan)
+        _write_set(finished, plan, workers)
         try:
             if target.exists():
                 target.rmdir()  # it is empty; not every system renames onto a directory
@@ -136,11 +163,12 @@ def _write_beside(directory: Path, plan: _Plan) -> None:
                 raise
 
 
-def _write_set(directory: Path, plan: _Plan) -> None:
-    _write_train(directory, plan)
-    labels = _write_test(directory, plan)
-    ids = [f"TEST_{number:05d}" for number in range(len(labels))]
+def _write_set(directory: Path, plan: _Plan, workers: int) -> None:
+    tests = _test_shots(directory / "test", plan)
+    _take([*_train_shots(directory / "train", plan), *tests], plan, workers)
+    ids = [shot.path.stem for shot in tests]
     names = class_names()
+    labels = [MODELS[shot.model].name for shot in tests]
     _write_csv(directory / "test.csv", ["ID", "img_path"], [(name, f"./test/{name}.jpg") for name in ids])
     _write_csv(directory / "test_labels.csv", ["ID", "label"], zip(ids, labels, strict=True))
     zeros = [[name, *("0" for _ in names)] for name in ids]
@@ -149,35 +177,44 @@ def _write_set(directory: Path, plan: _Plan) -> None:
     (directory / _RECORD).write_text(json.dumps(asdict(plan), indent=2) + "\n", encoding="utf-8")
 
 
-def _write_train(directory: Path, plan: _Plan) -> None:
-    for model in MODELS:
-        folder = directory / "train" / model.name
-        folder.mkdir(parents=True)
-        for number in range(plan.train_per_class):
-            _write_photo(folder / f"{model.name}_{number:04d}.jpg", model, plan, (_TRAIN, _key(model), number))
+def _train_shots(folder: Path, plan: _Plan) -> list[_Shot]:
+    return [
+        _Shot(folder / model.name / f"{model.name}_{number:04d}.jpg", key, (_TRAIN, key, number))
+        for key, model in enumerate(MODELS)
+        for number in range(plan.train_per_class)
+    ]
 
 
-def _write_test(directory: Path, plan: _Plan) -> list[str]:
-    """Write the test photos; return their labels. Every round shows each class once, in an order of its own."""
-    (directory / "test").mkdir()
-    labels: list[str] = []
+def _test_shots(folder: Path, plan: _Plan) -> list[_Shot]:
+    """The test photos. Every round shows each class once, in an order of its own."""
+    shots: list[_Shot] = []
     for turn in range(plan.test_per_class):
-        for place in np.random.default_rng((plan.seed, _ORDER, turn)).permutation(len(MODELS)):
-            model = MODELS[int(place)]
-            path = directory / "test" / f"TEST_{len(labels):05d}.jpg"
-            _write_photo(path, model, plan, (_TEST, _key(model), turn))
-            labels.append(model.name)
-    return labels
+        for key in np.random.default_rng((plan.seed, _ORDER, turn)).permutation(len(MODELS)):
+            shots.append(_Shot(folder / f"TEST_{len(shots):05d}.jpg", int(key), (_TEST, int(key), turn)))
+    return shots
 
 
-def _key(model: CarModel) -> int:
-    return MODELS.index(model)
+def _take(shots: Sequence[_Shot], plan: _Plan, workers: int) -> None:
+    for folder in {shot.path.parent for shot in shots}:
+        folder.mkdir(parents=True)
+    take = partial(_take_one, plan)
+    if workers == 1:
+        for shot in shots:
+            take(shot)
+        return
+    # Drawing holds the interpreter's lock: threads would take turns.
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=behave_as_child)
+    try:
+        for _ in pool.map(take, shots, chunksize=8):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _write_photo(path: Path, model: CarModel, plan: _Plan, stream: tuple[int, int, int]) -> None:
-    # Every photo has a random stream of its own, so that it depends neither on the order nor on the others.
-    photo = take_photo(model, np.random.default_rng((plan.seed, *stream)), plan.image_size)
-    photo.picture.save(path, quality=photo.quality)
+def _take_one(plan: _Plan, shot: _Shot) -> None:
+    photo = take_photo(MODELS[shot.model], np.random.default_rng((plan.seed, *shot.stream)), plan.image_size)
+    photo.picture.save(shot.path, quality=photo.quality)
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]], *, encoding: str = "utf-8") -> None:

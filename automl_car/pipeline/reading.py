@@ -6,6 +6,7 @@ from pathlib import Path
 
 from automl_car.config import Config
 from automl_car.data.index import read_dataset
+from automl_car.data.parallel import processors
 from automl_car.data.sample import write_sample
 from automl_car.ensemble.submission_check import check_submission
 from automl_car.pipeline.excluding import excluded_photos
@@ -25,7 +26,7 @@ def read_photos(workspace: Workspace, config: Config, *, sample: bool, view: Vie
     """
     if sample:
         view.note(f"sample photos of fictional cars: {workspace.sample}")
-        write_sample(workspace.sample, seed=0)
+        write_sample(workspace.sample, seed=0, workers=processors())
     return _read(workspace, workspace.sample if sample else workspace.data(config), config)
 
 

@@ -23,10 +23,11 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError
 from automl_car.files import complete_folder
 from automl_car.records import Recipe, fingerprint
+from automl_car.training.folding import inference_passes
 from automl_car.training.mapped import append_rows, wait_for_disk, write_header
 from automl_car.training.model import build_model, classifier, feature_extractor
 from automl_car.training.photos import Pick
-from automl_car.training.step import Passes, passes, plain_step
+from automl_car.training.step import Passes
 from automl_car.training.viewing import view_batches
 from automl_car.training.views import View
 
@@ -108,8 +109,8 @@ def _network(backbone: Backbone, recipe: Recipe, num_classes: int, device: torch
     torch.manual_seed(recipe.seed)
     model = build_model(backbone, recipe, num_classes)
     width = classifier(model, num_classes).in_features
-    extractor = feature_extractor(model, num_classes).eval()
-    return _Network(backbone, recipe.image_size, width, passes(extractor, plain_step(device), device))
+    network = inference_passes(feature_extractor(model, num_classes), recipe.image_size, device)
+    return _Network(backbone, recipe.image_size, width, network)
 
 
 # ---- all photos -----------------------------------------------------------------------------------------------------

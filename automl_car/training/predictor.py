@@ -18,12 +18,13 @@ from automl_car.catalog.manager import Catalog
 from automl_car.errors import BundleError, PluginError
 from automl_car.records import BundleMember, BundleNetwork
 from automl_car.training.checkpoint import from_safetensors
+from automl_car.training.folding import inference_passes
 from automl_car.training.head import LinearHead
 from automl_car.training.model import feature_extractor
 from automl_car.training.photos import Normaliser
 from automl_car.training.rows import raise_to
 from automl_car.training.squares import Square
-from automl_car.training.step import Passes, passes, plain_step
+from automl_car.training.step import Passes
 from automl_car.training.views import View, choose_views
 
 Read = Callable[[str], bytes]
@@ -169,7 +170,7 @@ def _plan(
         for network in member.networks:
             if network not in built:
                 model = _build(network, num_classes, read, catalog, frozen=bool(member.head))
-                built[network] = passes(model.eval(), plain_step(device), device)
+                built[network] = inference_passes(model, member.image_size, device)
         for view in _views(member):
             square = Square(member.image_size, member.interpolation, view.side)
             key = (square, view.mirrored, member.mean, member.std)

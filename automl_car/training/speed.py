@@ -14,6 +14,7 @@ from automl_car.memory import give_back_memory
 from automl_car.records import Speed, SpeedTask
 from automl_car.training import device as devices
 from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_step
+from automl_car.training.folding import inference_passes
 from automl_car.training.model import build_model, classifier, feature_extractor
 from automl_car.training.refine import train_head
 from automl_car.training.rows import Rows
@@ -50,7 +51,7 @@ def _measure_full(task: SpeedTask, catalog: Catalog, model: nn.Module, device: t
 
 def _measure_head(task: SpeedTask, catalog: Catalog, model: nn.Module, device: torch.device) -> Speed:
     width = classifier(model, task.num_classes).in_features
-    network = passes(feature_extractor(model, task.num_classes), plain_step(device), device)
+    network = inference_passes(feature_extractor(model, task.num_classes), task.recipe.image_size, device)
     images, _ = example_batch(replace(task.recipe, batch_size=_FEATURES_BATCH), task.num_classes, device)
     forward = _forward_per_second(network, images)
     host = torch.device("cpu") if device.type == "mps" else device

@@ -14,10 +14,10 @@ from automl_car.records import Recipe
 from automl_car.training.ahead import for_each, side_by_side
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.device import helper_threads, pick_device, prepare
+from automl_car.training.folding import inference_passes
 from automl_car.training.model import build_model
 from automl_car.training.photos import evaluation_picture
 from automl_car.training.squares import Square
-from automl_car.training.step import passes, plain_step
 from automl_car.training.views import cut
 
 _BATCH = 32
@@ -40,8 +40,8 @@ def network_milliseconds(backbone: Backbone, recipe: Recipe, num_classes: int, w
         params = own_values(backbone.name, dict(recipe.params))
         model = backbone.build(num_classes, pretrained=False, **params)
         model.load_state_dict(from_safetensors(weights))
-    network = passes(model.eval(), plain_step(device), device)
     size = recipe.image_size
+    network = inference_passes(model, size, device)
     images = torch.rand(_BATCH, 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
 
     def forward() -> None:

@@ -200,3 +200,8 @@ def test_parameters_out_of_range_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"seed is -1.*image_size is 8"):
         write_sample(tmp_path / "sample", seed=-1, image_size=8)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_do_not_depend_on_the_number_of_processes(sample: Path, tmp_path: Path) -> None:
+    other = write_sample(tmp_path / "other", train_per_class=2, test_per_class=1, image_size=SIZE, workers=2).directory
+    assert contents(other) == contents(sample)
