@@ -370,3 +370,20 @@ def test_sample_data_is_drawn_where_it_is_asked_for(run: Command, monkeypatch: p
     monkeypatch.setattr(sample, "write_sample", draw)
     assert run("sample-data", "cars", "--seed", "3") == (0, "cars\n", "20 train and 10 test photos of 2 models\n")
     assert drawn == [(Path("cars"), 3)]
+
+
+# ---- config ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_settings_are_shown_with_their_lines(run: Command) -> None:
+    Path("automl-car.yaml").write_text("search:\n  trials: 7\n")
+    code, out, _ = run("config", "show", "--changed", "--json")
+    (row,) = json.loads(out)
+    assert code == 0
+    assert (row["setting"], row["value"], row["default"], row["line"]) == ("search.trials", 7, 50, 2)
+
+
+def test_the_schema_is_all_that_is_on_stdout(run: Command) -> None:
+    code, out, _ = run("config", "schema")
+    assert code == 0
+    assert json.loads(out)["title"] == "Settings of automl-car"

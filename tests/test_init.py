@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,15 +47,16 @@ def test_every_setting_is_explained() -> None:
 
 
 def test_the_folders_and_the_settings_are_made_and_named(tmp_path: Path) -> None:
-    made = write_workspace(tmp_path / "new" / "cars")
-    assert sorted(path.name for path in made) == ["automl-car.yaml", "checkpoints", "data", "plugins", "studies"]
+    made, _ = write_workspace(tmp_path / "new" / "cars")
+    names = ["automl-car.schema.json", "automl-car.yaml", "checkpoints", "data", "plugins", "studies"]
+    assert sorted(path.name for path in made) == names
     assert all(path.exists() for path in made)
 
 
 def test_what_is_there_already_is_neither_touched_nor_named(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.csv").write_text("kept")
-    made = write_workspace(tmp_path)
+    made, _ = write_workspace(tmp_path)
     assert tmp_path / "data" not in made
     assert (tmp_path / "data" / "mine.csv").read_text() == "kept"
 
@@ -70,3 +73,20 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cars").write_text("a file")
     with pytest.raises(DataError, match="is a file"):
         write_workspace(tmp_path / "cars")
+
+
+def test_a_contest_that_lies_elsewhere_stands_in_the_settings(
+    tiny_photos: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    root = tiny_photos(tmp_path / "open")
+    (root / "test.csv").rename(root / "test_list.csv")
+    write_workspace(tmp_path)
+    data = load_config(tmp_path / "automl-car.yaml").data
+    assert data.model_dump(exclude_defaults=True) == {"directory": Path("open"), "test": "test_list.csv"}
+
+
+def test_editors_find_the_schema_by_the_first_line(tmp_path: Path) -> None:
+    write_workspace(tmp_path)
+    first = (tmp_path / "automl-car.yaml").read_text().splitlines()[0]
+    schema = first.removeprefix("# yaml-language-server: $schema=")
+    assert "search" in json.loads((tmp_path / schema).read_text())["properties"]

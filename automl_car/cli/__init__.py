@@ -15,6 +15,7 @@ from automl_car.errors import AutomlCarError
 # Each adds its commands; this is the order of `--help`.
 # isort: off
 from automl_car.cli import searching  # noqa: F401
+from automl_car.cli import checking  # noqa: F401
 from automl_car.cli import refitting  # noqa: F401
 from automl_car.cli import reporting  # noqa: F401
 from automl_car.cli import using  # noqa: F401
@@ -22,6 +23,7 @@ from automl_car.cli import judging  # noqa: F401
 from automl_car.cli import combining  # noqa: F401
 from automl_car.cli import looking  # noqa: F401
 from automl_car.cli import beginning  # noqa: F401
+from automl_car.cli import configuring  # noqa: F401
 # isort: on
 
 

@@ -17,8 +17,10 @@ app = typer.Typer(
 )
 plugins_app = typer.Typer(help="What the loaded plugins offer.", rich_markup_mode=None)
 studies_app = typer.Typer(help="What earlier searches found.", rich_markup_mode=None)
+config_app = typer.Typer(help="The settings.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(studies_app, name="studies")
+app.add_typer(config_app, name="config")
 
 
 @app.callback(invoke_without_command=True)

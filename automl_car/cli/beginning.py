@@ -18,13 +18,20 @@ def init(
 ) -> None:
     """Make a workspace and its settings file.
 
-    Writes the folders, and an automl-car.yaml with every setting explained.
+    Writes the folders, and an automl-car.yaml with every setting explained, in which the contest's files stand where
+    they were found. Editors complete it by the schema beside it.
     """
     from automl_car.init import write_workspace
 
-    for path in write_workspace(directory):
+    made, layout = write_workspace(directory)
+    for path in made:
         print(path)
-    hint("put the contest's files into data/, then: automl-car search --trials 50")
+    if layout is None:
+        hint("put the contest's files into data/, then: automl-car search --trials 50")
+        return
+    parts = [part for part in (layout.train, layout.test, layout.sample_submission) if part]
+    hint(f"found in {layout.directory}/: {', '.join(parts)}, {layout.classes} classes; the settings name them")
+    hint("next: automl-car check, then automl-car search --trials 50")
 
 
 @app.command("sample-data")
