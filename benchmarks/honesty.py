@@ -1,6 +1,6 @@
 """How true the number beside an ensemble is, and what the ensemble is worth: searches, and photos that they never saw.
 
-python benchmarks/honesty.py WORK [--data DIR] [--seeds 5] [--trials 12] [--size 128] [--backbones lite0 lite1]
+python benchmarks/honesty.py WORK [--data DIR] [--seeds 5] [--trials 12] [--size 128] [--test-photos 18]
 
 For each seed a search runs from the beginning, on its own photos: the generated cars of that seed, whose test labels
 are known, or a random four fifths of the photos in DIR/train, of which it never sees the last fifth. WORK keeps the
@@ -21,6 +21,7 @@ import numpy as np
 import optuna
 
 from automl_car.config import load_config
+from automl_car.data.parallel import processors
 from automl_car.data.sample import write_sample
 from automl_car.ensemble.calibration import Calibration
 from automl_car.ensemble.fitting import FittedPool, predict
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--test-photos", type=int, default=18, help="of each class of the generated cars")
     parser.add_argument("--backbones", nargs="+", default=["efficientnet_lite0", "efficientnet_lite1"])
     options = parser.parse_args()
     print("| seed | out of fold (95 %) | expected on the test set (95 %) | true | best | mean of 5 | uncalibrated |")
@@ -100,7 +102,7 @@ def search(options: argparse.Namespace, seed: int) -> Run:
     if not (data / "test_labels.csv").is_file():
         shutil.rmtree(data, ignore_errors=True)
         if options.data is None:
-            write_sample(data, seed=seed)
+            write_sample(data, seed=seed, test_per_class=options.test_photos, workers=processors())
         else:
             hold_out(options.data, data, seed)
     (root / "automl-car.yaml").write_text(f"space: {{image_size: {options.size}}}\n")

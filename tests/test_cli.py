@@ -363,7 +363,7 @@ def test_sample_data_is_drawn_where_it_is_asked_for(run: Command, monkeypatch: p
 
     drawn = []
 
-    def draw(directory: Path, *, seed: int) -> sample.SampleSummary:
+    def draw(directory: Path, *, seed: int, workers: int) -> sample.SampleSummary:
         drawn.append((directory, seed))
         return sample.SampleSummary(directory, ("coupe", "van"), 20, 10)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sys
 import unicodedata
@@ -33,7 +34,8 @@ FOLDS = (0, 1, 2)
 Drawn = tuple["Study", tuple[Path, ...]]
 WRONG = ("train/van/03.jpg", "train/coupe/07.jpg")  # photos that the made-up network takes for the class before
 TABLES = {"confusions.csv", "hard_photos.csv", "suspects.csv", "near_duplicates.csv", "classes.csv"}
-PICTURES = {"reliability.png", "hard_photos.jpg", "suspects.jpg"}
+PICTURES = {"timeline.png", "reliability.png", "hard_photos.jpg", "suspects.jpg"}
+PAGES = {"report.md", "report.html"}
 
 
 class Study:
@@ -129,7 +131,7 @@ def names(files: tuple[Path, ...]) -> set[str]:
 
 def test_the_report_is_tables_pictures_and_a_page(drawn: Drawn) -> None:
     study, files = drawn
-    assert names(files) == {*TABLES, *PICTURES, "report.md"}
+    assert names(files) == {*TABLES, *PICTURES, *PAGES}
     folder = study.workspace.reports("main") / "report"
     assert {path.name for path in folder.iterdir()} == names(files)
     for name in PICTURES:
@@ -324,7 +326,7 @@ def test_the_command_prints_json(
     assert command(monkeypatch, "report", "--json", "--workspace", str(study.workspace.root)) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["photos"] == 36
-    assert {Path(file).name for file in told["files"]} == {*TABLES, *PICTURES, "report.md"}
+    assert {Path(file).name for file in told["files"]} == {*TABLES, *PICTURES, *PAGES}
     assert {row["path"] for row in told["tables"]["suspects"][:2]} == set(WRONG)
 
 
@@ -333,3 +335,17 @@ def test_a_study_that_is_not_there_is_told_in_one_line(
 ) -> None:
     assert command(monkeypatch, "report", "--study", "nope", "--workspace", str(tmp_path)) == 2
     assert "error: There is no study `nope`" in capsys.readouterr().err
+
+
+# ---- the page in a browser ------------------------------------------------------------------------------------------
+
+
+def test_the_page_opens_alone_and_says_what_the_markdown_says(study: Study, tmp_path: Path) -> None:
+    pipeline.report(study.workspace, Config(), study="main", output=tmp_path / "out", top_k=5)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == len(PICTURES)
+    assert all(source.startswith("data:image/") for source in sources)
+    titles = re.findall(r"^## (.*)$", (tmp_path / "out" / "report.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert titles == re.findall(r"<h2[^>]*>(.*?)</h2>", page)
+    assert {"The result", "The trials", "What to do next", "The same once more"} <= set(titles)

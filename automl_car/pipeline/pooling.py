@@ -96,9 +96,12 @@ def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | N
 
 
 def pool_study(
-    workspace: Workspace, config: Config, study: str, top_k: int
+    workspace: Workspace, config: Config, study: str, top_k: int, *, thorough: bool = False
 ) -> tuple[optuna.Study, FinishedFolds, Pooled]:
     """A study, its finished folds, and their ensemble; nothing is written.
+
+    Args:
+        thorough: see `pool`.
 
     Raises:
         StudyError: there is no such study, or no fold of it is finished.
@@ -106,7 +109,7 @@ def pool_study(
     """
     loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
     finished = open_folds(workspace, study)
-    pooled = pool(loaded, finished, top_k, thorough=False)
+    pooled = pool(loaded, finished, top_k, thorough=thorough)
     if pooled is None:
         raise StudyError(
             f"No fold of study `{study}` is finished, so there is no ensemble yet.",

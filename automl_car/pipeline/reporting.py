@@ -13,18 +13,22 @@ from automl_car.errors import ConfigError, DataError
 from automl_car.files import write_atomically
 from automl_car.pipeline.explaining import explain_losses
 from automl_car.pipeline.pooling import pool_study
+from automl_car.pipeline.telling import story_pictures, tell
 from automl_car.records import Dataset
 from automl_car.report import loss_report, sheet
 from automl_car.report.cells import csv_text
 from automl_car.report.fonts import Lettering, choose_lettering
+from automl_car.report.html import self_contained_html
 from automl_car.report.loss_report import LossReport
-from automl_car.report.page import loss_page
+from automl_car.report.page import whole_page
 from automl_car.report.plots import reliability_plot
+from automl_car.report.story import Story
 from automl_car.workspace import Workspace
 
 # All files that a report may have.
 _TABLES = ("confusions", "hard_photos", "suspects", "near_duplicates", "classes", "aliases")
-_FILES = (*(f"{name}.csv" for name in _TABLES), "reliability.png", "suspects.jpg", "hard_photos.jpg", "report.md")
+_PICTURES = ("timeline.png", "curves.png", "parallel.png", "reliability.png", "suspects.jpg", "hard_photos.jpg")
+_FILES = (*(f"{name}.csv" for name in _TABLES), *_PICTURES, "report.md", "report.html")
 
 
 @dataclass(frozen=True)
@@ -46,28 +50,34 @@ def report(workspace: Workspace, config: Config, *, study: str, output: Path | N
         StudyError: there is no such study, or no fold of it is finished.
         ConfigError: `output` is a file.
     """
-    loaded, finished, pooled = pool_study(workspace, config, study, top_k)
+    loaded, finished, pooled = pool_study(workspace, config, study, top_k, thorough=True)
     losses = explain_losses(loaded, study, finished, pooled)
     directory = output or workspace.reports(study) / "report"
     shown = _shown(directory, workspace.root)
-    losses, files = loss_files(losses, finished.dataset, shown)
+    story = tell(loaded, study, finished, pooled)
+    losses, files = report_files(story, story_pictures(story, loaded), losses, finished.dataset, shown)
     _write(directory, files)
     if output is None:
         _remove_old(directory, files)
     return Reported(losses, tuple(directory / name for name in reversed(_FILES) if name in files))
 
 
-def loss_files(losses: LossReport, dataset: Dataset, directory: str) -> tuple[LossReport, dict[str, bytes]]:
+def report_files(
+    story: Story, plots: dict[str, bytes], losses: LossReport, dataset: Dataset, directory: str
+) -> tuple[LossReport, dict[str, bytes]]:
     """The content of all files by name; and the report, with a note on what pictures cannot show.
 
     Args:
+        story: of the search.
+        plots: of the story, by file name.
         directory: where the files will lie, as a person in the workspace writes it.
     """
     lettering = choose_lettering(dataset.class_names)
-    pictures = _pictures(losses, dataset, lettering)
+    pictures = {**plots, **_pictures(losses, dataset, lettering)}
     noted = loss_report.with_notes(losses, lettering.note)
     texts = {f"{name}.csv": csv_text(cells.columns, cells.rows) for name, cells in loss_report.tables(noted).items()}
-    texts["report.md"] = loss_page(noted, directory, pictures)
+    texts["report.md"] = whole_page(story, noted, directory, pictures)
+    texts["report.html"] = self_contained_html(texts["report.md"], pictures)
     return noted, {**{name: text.encode() for name, text in texts.items()}, **pictures}
 
 

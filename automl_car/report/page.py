@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 
 from automl_car.report.loss_report import Cells, LossReport, tables
+from automl_car.report.markdown import plain, table
+from automl_car.report.story import Story
+from automl_car.report.story_page import again_sections, story_sections
 
 _MUCH_IN_FEW = 0.3  # of all loss in 1 % of the photos: labels come before models
 _MANY_FLAGS = 0.1  # of the photos: seldom are so many labels wrong, and often is a model weak
@@ -34,26 +36,36 @@ _CALIBRATION = (
 _PICTURES = {"hard_photos": "hard_photos.jpg", "suspects": "suspects.jpg"}
 
 
-def loss_page(report: LossReport, directory: str, pictures: Collection[str]) -> str:
-    """The page report.md.
+def whole_page(story: Story, report: LossReport, directory: str, pictures: Collection[str]) -> str:
+    """The page report.md: what the search did, where the loss comes from, and what to do about it.
 
     Args:
-        report: what to tell.
+        story: of the search.
+        report: on its loss.
         directory: where the report lies, as a person in the workspace writes it.
         pictures: names of the picture files that lie beside the page.
     """
-    parts = [f"# Where the log loss of study {_plain(report.study)} comes from", *_headline(report)]
+    blocks = [f"# Study {plain(story.study)}", *story_sections(story, pictures)]
+    blocks += ["## Where the log loss comes from", *_loss_sections(report, directory, pictures)]
+    return "\n\n".join([*blocks, *again_sections(story)]) + "\n"
+
+
+def loss_page(report: LossReport, directory: str, pictures: Collection[str]) -> str:
+    """The part of the page that is about the loss, as a page of its own; arguments as `whole_page`."""
+    title = f"# Where the log loss of study {plain(report.study)} comes from"
+    return "\n\n".join([title, *_loss_sections(report, directory, pictures)]) + "\n"
+
+
+def _loss_sections(report: LossReport, directory: str, pictures: Collection[str]) -> list[str]:
+    parts = _headline(report)
     if "reliability.png" in pictures:
         parts += ["## Calibration", _CALIBRATION, "![Reliability diagrams](reliability.png)"]
     found = tables(report)
     for name, title in _TITLES.items():
         if name in found:
             parts += [f"## {title}", *_section(name, found[name], pictures)]
-    parts += [
-        "## What to do next",
-        "\n".join(f"{index}. {step}" for index, step in enumerate(next_steps(report, directory), 1)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    steps = (f"{index}. {step}" for index, step in enumerate(next_steps(report, directory), 1))
+    return [*parts, "## What to do next", "\n".join(steps)]
 
 
 def headline_sentences(report: LossReport) -> tuple[str, ...]:
@@ -106,8 +118,8 @@ def next_steps(report: LossReport, directory: str) -> Iterator[str]:
 
 
 def _headline(report: LossReport) -> list[str]:
-    lines = [_plain(sentence) for sentence in headline_sentences(report)]
-    return ["\n".join(f"- {line}" for line in lines), *(f"> {_plain(_begin(note))}." for note in report.notes)]
+    lines = [plain(sentence) for sentence in headline_sentences(report)]
+    return ["\n".join(f"- {line}" for line in lines), *(f"> {plain(_begin(note))}." for note in report.notes)]
 
 
 def _section(name: str, cells: Cells, pictures: Collection[str]) -> list[str]:
@@ -124,15 +136,8 @@ def _section(name: str, cells: Cells, pictures: Collection[str]) -> list[str]:
 
 def markdown_table(cells: Cells) -> str:
     """The table in Markdown; numbers are aligned to the right."""
-    rules = ["---:" if column in cells.numbers else "---" for column in cells.columns]
-    names = [column.replace("_", " ") for column in cells.columns]
-    rows = [[_plain(cell) for cell in row] for row in cells.short()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (names, rules, *rows))
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line."""
-    return re.sub(r"([\\|<>*`\[\]])", r"\\\1", " ".join(text.split()))
+    names = {column: column.replace("_", " ") for column in cells.columns}
+    return table(tuple(names.values()), cells.short(), {names[column] for column in cells.numbers})
 
 
 def _code(text: str) -> str:

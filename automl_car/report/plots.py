@@ -40,13 +40,17 @@ def reliability_plot(before: Reliability, after: Reliability) -> bytes:
     return as_png(figure)
 
 
-def as_png(figure: Figure) -> bytes:
-    """The figure as a PNG file, without a screen."""
+def as_png(figure: Figure, *, whole: bool = False) -> bytes:
+    """The figure as a PNG file, without a screen.
+
+    Args:
+        whole: whether the file grows by what lies outside of the figure's frame.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     data = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(data, format="png", dpi=_DPI)
+    figure.savefig(data, format="png", dpi=_DPI, bbox_inches="tight" if whole else None)
     return data.getvalue()
 
 
