@@ -115,14 +115,29 @@ def dashboard(
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
 ) -> None:
-    """Open optuna-dashboard, also during a search."""
+    """Open optuna-dashboard, also during a search.
+
+    While it is open it draws pictures of each complete trial: how it learnt, how sure it is, what it takes for what,
+    and its worst photos.
+    """
+    import threading
+
+    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import run_server
 
+    from automl_car.pipeline.illustrating import artifact_folder, illustrate_until
     from automl_car.search.study import connect, load_study, storage_url
 
     place = open_workspace(workspace)
     name = study or latest_study_name(place, storage)
     url = storage_url(place.studies, name, storage)
-    load_study(name, url)
+    stop = threading.Event()
+    drawing = threading.Thread(target=illustrate_until, args=(stop, place, name, load_study(name, url)), daemon=True)
+    drawing.start()
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
-    run_server(connect(url), host=host, port=port)
+    folder = artifact_folder(place, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        run_server(connect(url), host=host, port=port, artifact_store=FileSystemArtifactStore(str(folder)))
+    finally:
+        stop.set()

@@ -43,7 +43,7 @@ def curves_plot(curves: Sequence[Curves]) -> bytes:
 
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.6 * rows), layout="constrained")
+    figure = Figure(figsize=(max(4.8, 3.2 * columns), 2.6 * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, member in zip(panels, curves, strict=False):
         for fold, losses in sorted(member.by_fold.items()):
@@ -54,7 +54,7 @@ def curves_plot(curves: Sequence[Curves]) -> bytes:
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 2 + 2 * columns), frameon=False)
     return as_png(figure)
 
 

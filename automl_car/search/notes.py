@@ -52,8 +52,8 @@ def copy_notes(old: optuna.Study, new: optuna.Study) -> None:
         for trial, copy in zip(old.get_trials(deepcopy=False), new.get_trials(deepcopy=False), strict=True)
     }
     for name, value in old._storage.get_study_system_attrs(old._study_id).items():
-        if not name.startswith(_DASHBOARD):
-            continue
+        if not name.startswith(_DASHBOARD) or name.startswith(f"{_DASHBOARD}artifacts:"):
+            continue  # pictures are drawn again
         trial, separator, rest = name.removeprefix(_DASHBOARD).partition(":")
         copied = f"{_DASHBOARD}{ids[trial]}{separator}{rest}" if trial in ids else name
         new._storage.set_study_system_attr(new._study_id, copied, value)
