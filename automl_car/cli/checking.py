@@ -43,7 +43,7 @@ def check(
     )
     from automl_car import pipeline
     from automl_car.console import start_logging
-    from automl_car.report.checks import checks_json, print_checks
+    from automl_car.report.checkup import checks_json, print_checks
 
     place = open_workspace(workspace)
     log = start_logging(place.logs, "check", to_terminal=False)

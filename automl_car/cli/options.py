@@ -21,6 +21,9 @@ PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE", help="One-file plugin to load; may be repeated.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Tell nothing but the result; the log in logs/ has the rest.")
+]
 StudyOption = Annotated[
     str | None, typer.Option("--study", metavar="NAME", help="Name of the study. Default: the latest one.")
 ]

@@ -15,6 +15,7 @@ from automl_car.cli.options import (
     ConfigOption,
     JsonOption,
     PluginOption,
+    QuietOption,
     StorageOption,
     StudyOption,
     WorkspaceOption,
@@ -74,6 +75,7 @@ def search(
     plugin: PluginOption = None,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Search, train the folds, and leave a submission."""
@@ -105,8 +107,8 @@ def search(
     from automl_car.console import start_logging
 
     place = open_workspace(workspace)
-    terminal = sys.stderr.isatty() and not as_json and os.environ.get("TERM") != "dumb"
-    log = start_logging(place.logs, settings.search.study or "search", to_terminal=not terminal)
+    terminal = sys.stderr.isatty() and not (as_json or quiet) and os.environ.get("TERM") != "dumb"
+    log = start_logging(place.logs, settings.search.study or "search", to_terminal=not (terminal or quiet))
     worker_log = log.with_suffix(".worker.log")
     if plan:
         with make_view(terminal) as view:
@@ -116,7 +118,7 @@ def search(
     with make_view(terminal) as view:
         outcome = pipeline.search(place, settings, sample=sample, view=view, log=worker_log)
     print_outcome(outcome, as_json=as_json)
-    if outcome.complete:
+    if outcome.complete and not quiet:
         hint("`automl-car ensemble --top-k 5` builds another ensemble, `automl-car dashboard` shows the trials")
 
 
