@@ -4,20 +4,31 @@
 | --- | --- |
 | any extension | ignored; the first bytes decide |
 | EXIF orientation | applied: all 8 variants give the upright picture |
-| EXIF that cannot be read | the picture is taken as upright |
+| EXIF that cannot be read, or an orientation that does not exist | the picture is taken as upright |
 | CMYK, palette, 1-bit, 8-bit grey | converted to RGB; colour profiles are not applied |
 | 16-bit grey | divided by 257, so that 65535 becomes 255 |
+| 16-bit colours | the high byte |
 | 32-bit grey, whole numbers or fractions | scaled by the range of its values, see `_deep_grey` |
 | transparency (alpha, or a transparent colour) | laid on white |
-| animation | first frame |
+| CMYK in a JPEG | taken as stored inverted, as browsers do; YCCK where Adobe's marker says so |
+| animation, pages, stereo pairs | the first picture |
 | truncated, empty, HTML, not an image, unknown format | DataError |
+| HEIC, and AVIF where this build of Pillow has none | DataError that names the format |
 | more than 100 million pixels | DataError from the header, before any pixel is decoded |
-| folder, pipe, device, dangling link | DataError, without waiting |
+| a JPEG of so many scans that it would take minutes | DataError, before any pixel is decoded |
+| texts of more than 8 MB in a PNG | DataError |
+| more than 500 million bytes | DataError, before they are read |
+| folder, pipe, device, dangling link, loop of links | DataError, without waiting |
 """
 
 from __future__ import annotations
 
+import errno
 import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,21 +36,36 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from automl_car.errors import DataError
 
 MAX_PIXELS = 100_000_000
+MAX_BYTES = 500_000_000  # of a file; 100 million pixels of RGB take 300 million at most
+# Each scan of a progressive JPEG goes over all its pixels: 1 ns a pixel, measured. Cameras write one scan, editors ten.
+MAX_SCANNED = 4_000_000_000
+
+# What is decoded takes up to 16 bytes a pixel for a moment; photos above this many pixels wait for each other.
+_LARGE = 50_000_000
+_one_at_a_time = threading.Lock()
 
 # `open_photo` checks MAX_PIXELS itself, from the header. Pillow's own limit is lower and warns once per process, which
 # is neither an answer nor thread-safe to silence.
 Image.MAX_IMAGE_PIXELS = None
+# Texts of a PNG unpack to a thousand times their size; 1 MB each is Pillow's limit, and this one is for all of them.
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20
 
 # Formats of photos only: Pillow would also start Ghostscript for a file that claims to be EPS.
 _PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 Image.init()  # loads all formats; some builds of Pillow lack AVIF or WebP
 _FORMATS = tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
 
+_TOO_LONG = f"it has more than {MAX_BYTES // 1_000_000} MB"
+# The first 12 bytes of such a file are a length, `ftyp` and one of these (ISO/IEC 14496-12).
+_BOXED = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -93,25 +119,34 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         check_ordinary(path)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise DataError("it is a link to a missing file" if path.is_symlink() else "it does not exist") from error
     except OSError as error:
-        raise DataError(f"it cannot be read ({error.strerror})") from error
+        why = "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror
+        raise DataError(f"it cannot be read ({why})") from error
+    except ValueError as error:  # a NUL in a name, which no file can have
+        raise DataError(f"it cannot be read ({error})") from error
+    if len(data) > MAX_BYTES:
+        raise DataError(_TOO_LONG)
+    return data
 
 
 def check_ordinary(path: Path) -> None:
-    """Refuse what is no ordinary file before it is opened: reading a pipe would wait for ever.
+    """Refuse what is no ordinary file, or too long, before it is opened: reading a pipe would wait for ever.
 
     Raises:
         DataError: with the bare reason.
         OSError: there is no such file.
     """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise DataError("it is a folder, not a file")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise DataError("it is a pipe or a device, not a file")
+    if status.st_size > MAX_BYTES:  # as of a sparse file, which costs who sends it nothing
+        raise DataError(_TOO_LONG)
 
 
 def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
@@ -123,7 +158,8 @@ def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
     if not data:
         raise DataError("it is empty (0 bytes)")
     try:
-        with open_photo(BytesIO(data)) as image:
+        with open_photo(BytesIO(data)) as image, _in_turn(image):
+            _refuse_many_scans(image, data)
             size, mode = image.size, image.mode
             return DecodedImage(np.array(_decode(image, short_side)), size, mode)
     except (DataError, MemoryError):
@@ -156,12 +192,45 @@ def open_photo(file: BinaryIO) -> Image.Image:
         image = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
         file.seek(0)
-        start = file.read(12).decode("ascii", "replace")
-        raise DataError(f"it is not an image of a known format; it begins with {start!a}") from error
+        raise DataError(_unknown(file.read(12))) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"it has {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} million")
     return image
+
+
+def _unknown(start: bytes) -> str:
+    """What a file is that Pillow does not know, by its first 12 bytes."""
+    if start[4:8] == b"ftyp" and start[8:12] in _BOXED:
+        return f"it is of the format {_BOXED[start[8:12]]}, which is not decoded here; save it as JPEG or PNG"
+    return f"it is not an image of a known format; it begins with {start.decode('ascii', 'replace')!a}"
+
+
+def _in_turn(image: Image.Image) -> AbstractContextManager[object]:
+    return _one_at_a_time if image.width * image.height > _LARGE else nullcontext()
+
+
+def _refuse_many_scans(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG of 300 kB that takes minutes: one whose scans go over all of a large picture a thousand times.
+
+    The two bytes that begin a scan also stand in thumbnails, and by chance in profiles: a few more than there are.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return
+    scans = data.count(b"\xff\xda")
+    if scans * image.width * image.height > MAX_SCANNED:
+        raise DataError(f"it has {scans} scans of {image.width} x {image.height} pixels, which would take minutes")
+
+
+@contextmanager
+def without_pillow_warnings() -> Iterator[None]:
+    """Pillow warns about damaged EXIF without naming the file; the picture itself is fine.
+
+    Not for threads: what Python warns about is set for all of them.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
 
 
 def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
@@ -170,12 +239,20 @@ def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
         # A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time; never below the target.
         image.draft(None, (short_side, short_side))
     image.load()
-    orientation = image.getexif().get(ExifTags.Base.Orientation)  # after loading: Pillow turns a TIFF by itself
+    turn = _turn(image)  # after loading: Pillow turns a TIFF by itself
     rgb = _to_rgb(image)
     if target != rgb.size:
         rgb = rgb.resize(target, Image.Resampling.BICUBIC)  # Pillow's filter widens with the reduction: no aliasing
-    turn = _UPRIGHT.get(orientation) if orientation else None
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How the picture becomes upright; None if it is, or if its EXIF block is damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # SyntaxError, struct.error, ValueError …: notes about the picture, not the picture
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def reduced_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
