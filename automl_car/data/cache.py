@@ -25,7 +25,8 @@ from automl_car.data.budget import Part, promise_bytes
 from automl_car.data.duplicates import difference_hash
 from automl_car.data.facts import NO_FACT, FactsWriter, FileFact, Problem, read_problems, write_problems
 from automl_car.data.headers import picture_sizes
-from automl_car.data.images import decode_image, read_bytes, without_pillow_warnings
+from automl_car.data.images import decode_image, without_pillow_warnings
+from automl_car.data.ordinary import read_bytes
 from automl_car.data.parallel import in_order, processors
 from automl_car.data.ragged import ImageCache, RaggedWriter
 from automl_car.data.stored import Stored, store_within

@@ -16,15 +16,13 @@
 | HEIC, and AVIF where this build of Pillow has none | DataError that names the format |
 | more than 100 million pixels | DataError from the header, before any pixel is decoded |
 | a JPEG of so many scans that it would take minutes | DataError, before any pixel is decoded |
-| texts of more than 8 MB in a PNG | DataError |
+| texts of more than 4 MB in a PNG | DataError |
 | more than 500 million bytes | DataError, before they are read |
 | folder, pipe, device, dangling link, loop of links | DataError, without waiting |
 """
 
 from __future__ import annotations
 
-import errno
-import stat
 import threading
 import warnings
 from collections.abc import Iterator
@@ -38,10 +36,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from automl_car.data.ordinary import read_bytes
 from automl_car.errors import DataError
 
 MAX_PIXELS = 100_000_000
-MAX_BYTES = 500_000_000  # of a file; 100 million pixels of RGB take 300 million at most
 # Each scan of a progressive JPEG goes over all its pixels: 1 ns a pixel, measured. Cameras write one scan, editors ten.
 MAX_SCANNED = 4_000_000_000
 
@@ -53,14 +51,13 @@ _one_at_a_time = threading.Lock()
 # is neither an answer nor thread-safe to silence.
 Image.MAX_IMAGE_PIXELS = None
 # Texts of a PNG unpack to a thousand times their size; 1 MB each is Pillow's limit, and this one is for all of them.
-PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
 
 # Formats of photos only: Pillow would also start Ghostscript for a file that claims to be EPS.
 _PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 Image.init()  # loads all formats; some builds of Pillow lack AVIF or WebP
 _FORMATS = tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
 
-_TOO_LONG = f"it has more than {MAX_BYTES // 1_000_000} MB"
 # The first 12 bytes of such a file are a length, `ftyp` and one of these (ISO/IEC 14496-12).
 _BOXED = {
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
@@ -109,44 +106,6 @@ def read_image(path: Path, *, short_side: int | None = None) -> NDArray[np.uint8
         return decode_image(read_bytes(path), short_side=short_side).pixels
     except DataError as error:
         raise DataError(f"The image `{path}` cannot be used: {error.message}.") from error
-
-
-def read_bytes(path: Path) -> bytes:
-    """All bytes of an ordinary file.
-
-    Raises:
-        DataError: with the bare reason, such as "is a folder".
-    """
-    try:
-        check_ordinary(path)
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError as error:
-        raise DataError("it is a link to a missing file" if path.is_symlink() else "it does not exist") from error
-    except OSError as error:
-        why = "a link that leads to itself" if error.errno == errno.ELOOP else error.strerror
-        raise DataError(f"it cannot be read ({why})") from error
-    except ValueError as error:  # a NUL in a name, which no file can have
-        raise DataError(f"it cannot be read ({error})") from error
-    if len(data) > MAX_BYTES:
-        raise DataError(_TOO_LONG)
-    return data
-
-
-def check_ordinary(path: Path) -> None:
-    """Refuse what is no ordinary file, or too long, before it is opened: reading a pipe would wait for ever.
-
-    Raises:
-        DataError: with the bare reason.
-        OSError: there is no such file.
-    """
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        raise DataError("it is a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError("it is a pipe or a device, not a file")
-    if status.st_size > MAX_BYTES:  # as of a sparse file, which costs who sends it nothing
-        raise DataError(_TOO_LONG)
 
 
 def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
