@@ -119,6 +119,7 @@ def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
     try:
         with open_photo(BytesIO(data)) as image, _in_turn(image):
             _refuse_many_scans(image, data)
+            _refuse_without_end(image, data)
             size, mode = image.size, image.mode
             return DecodedImage(np.array(_decode(image, short_side)), size, mode)
     except (DataError, MemoryError):
@@ -179,6 +180,15 @@ def _refuse_many_scans(image: Image.Image, data: bytes) -> None:
     scans = data.count(b"\xff\xda")
     if scans * image.width * image.height > MAX_SCANNED:
         raise DataError(f"it has {scans} scans of {image.width} x {image.height} pixels, which would take minutes")
+
+
+def _refuse_without_end(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG 2000 that lacks its last two bytes: where it ends between two tiles, Pillow fills up with black.
+
+    They stand nowhere else behind the four that begin its pixels (ISO/IEC 15444-1, A.4.4).
+    """
+    if image.format == "JPEG2000" and b"\xff\xd9" not in data[data.find(b"\xff\x4f\xff\x51") :]:
+        raise DataError("it is truncated: a JPEG 2000 without its end")
 
 
 @contextmanager
