@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -77,6 +77,19 @@ def read_table(path: Path, *, keep: int | None = None) -> Table:
         raise DataError(f"{path} is empty; its first line should name the columns.")
     newline = "\r\n" if header.endswith("\r\n") else "\n"
     return Table(path, header.rstrip("\r\n"), tuple(columns), tuple(rows), data.startswith(_BOM), newline)
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """A line of a CSV file without its end; cells are quoted where they must be.
+
+    Example:
+        >>> csv_line(["A, long", "B", "C"])
+        '"A, long",B,C'
+    """
+    text = io.StringIO(newline="")
+    # Before Python 3.13 only the characters of the line end that is asked for make csv quote a cell.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def find_column(table: Table, names: Sequence[str], meaning: str) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from automl_car.data.classes import Classes
 from automl_car.data.listing import nfc, on_disk, photos_below, refuse_missing, refuse_repeated
-from automl_car.data.tables import PATH_COLUMNS, Table, find_column, read_table, relative_path, shorten
+from automl_car.data.tables import PATH_COLUMNS, Table, csv_line, find_column, read_table, relative_path, shorten
 from automl_car.errors import DataError
 from automl_car.records import SubmissionFormat
 
@@ -82,7 +80,7 @@ def make_form(test: TestSet, sample: Table | None, classes: Classes) -> Submissi
 
 def plain_form(names: Sequence[str], ids: tuple[str, ...] = ()) -> SubmissionFormat:
     """`ID` and a column per class, where no contest says otherwise."""
-    return SubmissionFormat(_header(names), tuple(names), tuple(range(len(names))), ids)
+    return SubmissionFormat(csv_line(["ID", *names]), tuple(names), tuple(range(len(names))), ids)
 
 
 def in_order_of_sample(test: TestSet, sample: Table | None) -> TestSet:
@@ -134,12 +132,6 @@ def _read_folder(root: Path, folder: Path) -> TestSet:
             hint=f"Write {DEFAULT_TEST} with the columns ID and img_path.",
         )
     return TestSet(tuple(ids), tuple(paths))
-
-
-def _header(names: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(["ID", *names])
-    return text.getvalue()
 
 
 def _listed(names: Sequence[str]) -> str:

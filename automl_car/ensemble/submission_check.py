@@ -59,10 +59,13 @@ def _header_problems(data: bytes, form: SubmissionFormat) -> Iterator[str]:
         yield "it begins with a byte order mark, the sample submission without one"
     if form.bom and not has_bom:
         yield "it begins without a byte order mark, the sample submission with one"
-    line, _, _ = data.removeprefix(codecs.BOM_UTF8).partition(b"\n")
-    if line.removesuffix(b"\r") != form.header.encode():
+    rest = data.removeprefix(codecs.BOM_UTF8)
+    header = form.header.encode()  # more than one line if a quoted name holds a line end
+    if not rest.startswith((header + b"\n", header + b"\r\n")):
         yield "its header is not, byte for byte, the sample submission's"
-    newline = "\r\n" if line.endswith(b"\r") else "\n"
+        header, _, _ = rest.partition(b"\n")
+        header = header.removesuffix(b"\r")
+    newline = "\r\n" if rest[len(header) :].startswith(b"\r") else "\n"
     if newline != form.newline:
         yield f"its lines end in {newline!r}, the sample submission's in {form.newline!r}"
 
