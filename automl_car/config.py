@@ -90,6 +90,7 @@ class DataConfig(_Section):
     exclude: tuple[str, ...] = Field(
         (), description="training photos to leave out: paths in the folder, or a .csv of the workspace that lists them"
     )
+    follow_links: bool = Field(False, description="whether links to photos outside of the data folder are read")
     folds: int = Field(5, ge=2, le=20, description="stratified, duplicate-grouped splits")
 
 

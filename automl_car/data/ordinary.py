@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
+from typing import Literal
 
 from automl_car.errors import DataError
 
@@ -21,7 +23,11 @@ def read_bytes(path: Path) -> bytes:
     try:
         check_ordinary(path)
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:  # a sparse file costs who sends it nothing
+                raise DataError(_TOO_LONG)
             data = file.read(MAX_BYTES + 1)
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError("it is a link to a missing file" if path.is_symlink() else "it does not exist") from error
     except OSError as error:
@@ -34,17 +40,41 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
+def kind_of(path: Path) -> Literal["file", "folder", "other", "nothing"]:
+    """What lies there; nothing does at the end of a loop of links, or under a name that is too long for the disk."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return "nothing"
+    if stat.S_ISDIR(mode):
+        return "folder"
+    return "file" if stat.S_ISREG(mode) else "other"
+
+
 def check_ordinary(path: Path) -> None:
-    """Refuse what is no ordinary file, or too long, before it is opened: reading a pipe would wait for ever.
+    """Refuse what is no ordinary file before it is opened: reading a pipe would wait for ever.
 
     Raises:
         DataError: with the bare reason.
         OSError: there is no such file.
     """
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
         raise DataError("it is a folder, not a file")
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(mode):
         raise DataError("it is a pipe or a device, not a file")
-    if status.st_size > MAX_BYTES:  # as of a sparse file, which costs who sends it nothing
-        raise DataError(_TOO_LONG)
+
+
+def read_ordinary(path: Path) -> bytes:
+    """All bytes of a table or of settings.
+
+    Raises:
+        DataError: names the file and says why it cannot be read.
+    """
+    try:
+        check_ordinary(path)
+        return path.read_bytes()
+    except DataError as error:
+        raise DataError(f"{path} cannot be read: {error.message}.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
+from automl_car.data.ordinary import read_ordinary
 from automl_car.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
@@ -57,7 +58,7 @@ def read_table(path: Path, *, keep: int | None = None) -> Table:
     Raises:
         DataError: the file cannot be read, is not UTF-8, is empty, or a line has too few or too many cells.
     """
-    data = _read(path)
+    data = read_ordinary(path)
     lines = io.StringIO(_decode(path, data.removeprefix(_BOM)), newline="").readlines()
     reader = csv.reader(lines)
     try:
@@ -132,13 +133,6 @@ def shorten(names: Sequence[str], most: int = 8) -> str:
     """
     shown = ", ".join(f"`{name}`" for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _decode(path: Path, data: bytes) -> str:

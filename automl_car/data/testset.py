@@ -9,6 +9,7 @@ from pathlib import Path
 
 from automl_car.data.classes import Classes
 from automl_car.data.listing import nfc, on_disk, photos_below, refuse_missing, refuse_repeated
+from automl_car.data.ordinary import kind_of
 from automl_car.data.tables import PATH_COLUMNS, Table, csv_line, find_column, read_table, relative_path, shorten
 from automl_car.errors import DataError
 from automl_car.records import SubmissionFormat
@@ -37,10 +38,10 @@ def read_test(root: Path, test: str) -> TestSet:
     Raises:
         DataError: ids twice, photos missing, or a file that was asked for by another name than test.csv is missing.
     """
-    if (root / test).is_file():
+    if kind_of(root / test) == "file":
         return _read_csv(root, read_table(root / test))
     folder = root / test.removesuffix(".csv")
-    if folder.is_dir():
+    if kind_of(folder) == "folder":
         return _read_folder(root, folder)
     if test != DEFAULT_TEST:
         raise DataError(f"There is no CSV or folder `{test}` in {root}.")
@@ -50,7 +51,7 @@ def read_test(root: Path, test: str) -> TestSet:
 def read_sample(root: Path, sample_submission: str) -> Table | None:
     """Read the sample submission, only the ids of its rows; None if there is none and none was asked for by name."""
     path = root / sample_submission
-    if not path.exists() and sample_submission == DEFAULT_SAMPLE:
+    if kind_of(path) == "nothing" and sample_submission == DEFAULT_SAMPLE:
         return None
     table = read_table(path, keep=1)
     if len(table.columns) < 2:

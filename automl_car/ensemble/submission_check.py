@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.data.ordinary import read_ordinary
 from automl_car.ensemble.predictions import Predictions, parse_predictions, shorten
 from automl_car.errors import DataError
 from automl_car.records import Dataset, FloatArray, SubmissionFormat
@@ -23,11 +24,7 @@ def check_submission(path: Path, dataset: Dataset) -> tuple[str, ...]:
         DataError: the dataset has no sample submission to compare with, or the file cannot be read.
     """
     form = submission_format(dataset)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    return find_problems(data, str(path), form)
+    return find_problems(read_ordinary(path), str(path), form)
 
 
 def submission_format(dataset: Dataset) -> SubmissionFormat:
