@@ -16,7 +16,6 @@ import struct
 import sys
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -143,7 +142,6 @@ def main(first: int, count: int) -> None:
     for data in files.values():
         decode_image(data)
     came = {"decoded": 0, "refused": 0}
-    reasons: Counter[str] = Counter()
     slowest, before = (0.0, -1), None
     for seed in range(first, first + count):
         if seed == first + min(count // 4, 1000):  # codecs have made their tables by now, the heap has its shape
@@ -159,19 +157,14 @@ def main(first: int, count: int) -> None:
             assert image.pixels.shape[2] == 3
             difference_hash(image.pixels)
             came["decoded"] += 1
-        except DataError as error:
+        except DataError:
             came["refused"] += 1
-            reasons[re.sub(r"[0-9]+", "N", error.message)[:70]] += 1
         slowest = max(slowest, (time.perf_counter() - began, seed))
     faulthandler.cancel_dump_traceback_later()
     assert before is not None
     growth, peak = _memory("VmRSS") - before, _memory("VmHWM") - before
     seconds, seed = slowest
-    print(
-        json.dumps(
-            {**came, "slowest": seconds, "slowest_seed": seed, "growth_mb": growth, "peak_mb": peak, "reasons": reasons}
-        )
-    )
+    print(json.dumps({**came, "slowest": seconds, "slowest_seed": seed, "growth_mb": growth, "peak_mb": peak}))
 
 
 def _memory(field: str) -> float:
