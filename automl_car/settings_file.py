@@ -120,6 +120,5 @@ def _explained(path: Path, text: str) -> Iterator[None]:
         raise ConfigError(f"{place} is not YAML that automl-car reads: {error.problem or error.context}.") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(
-            f"`{path}` line {line} is not YAML that automl-car reads: special characters are not allowed: {chr(error.character)!a}."
-        ) from None
+        reason = f"special characters are not allowed: {chr(error.character)!a}"
+        raise ConfigError(f"`{path}` line {line} is not YAML that automl-car reads: {reason}.") from None

@@ -70,7 +70,7 @@ def test_a_class_of_one_photo_is_an_error_that_names_it(tmp_path: Path) -> None:
 def test_a_class_whose_other_photos_are_broken_is_an_error_that_says_so(tmp_path: Path) -> None:
     root = _photos(tmp_path / "data", {"A": 3, "B": 2})
     (root / "train" / "B" / "0.jpg").write_bytes(b"")
-    with pytest.raises(DataError, match="cannot be decoded, and without them: .*`B: 1`") as error:
+    with pytest.raises(DataError, match=r"cannot be decoded, and without them: .*`B: 1`") as error:
         _prepare(root)
     assert "train/B/0.jpg" in str(error.value.hint)
 
