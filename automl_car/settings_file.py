@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except ValueError as error:
             raise yaml.constructor.ConstructorError(problem=str(error), problem_mark=node.start_mark) from None
 

@@ -7,7 +7,8 @@ in 46, one a fifth brighter in 54. The nearest pair that is no copy differs in 9
 angle. Crops that lost a twentieth at each edge are not found.
 
 A mirror image is a copy, too: networks are trained on photos and their mirror images, so they would be judged on what
-they have seen. Its hash follows from that of the picture, see `mirrored`.
+they have seen. Its hash follows from that of the picture, see `mirrored`; the nearest mirrored pair of the same 2,640
+photos that is none differs in 70 bits.
 """
 
 from __future__ import annotations
