@@ -11,7 +11,6 @@ from typing import Literal
 from automl_car.errors import DataError
 
 MAX_BYTES = 500_000_000  # 100 million pixels of RGB, the most that is decoded, take 300 million
-_TOO_LONG = f"it has more than {MAX_BYTES // 1_000_000} MB"
 
 
 def read_bytes(path: Path) -> bytes:
@@ -23,9 +22,10 @@ def read_bytes(path: Path) -> bytes:
     try:
         check_ordinary(path)
         with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:  # a sparse file costs who sends it nothing
-                raise DataError(_TOO_LONG)
-            data = file.read(MAX_BYTES + 1)
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:  # a sparse file costs who sends it nothing
+                raise DataError(f"it has more than {MAX_BYTES // 1_000_000} MB")
+            return file.read(size)  # and no more: what says that it has 0 bytes, as those of /proc do, may never end
     except DataError:
         raise
     except FileNotFoundError as error:
@@ -35,9 +35,6 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"it cannot be read ({why})") from error
     except ValueError as error:  # a NUL in a name, which no file can have
         raise DataError(f"it cannot be read ({error})") from error
-    if len(data) > MAX_BYTES:
-        raise DataError(_TOO_LONG)
-    return data
 
 
 def kind_of(path: Path) -> Literal["file", "folder", "other", "nothing"]:
