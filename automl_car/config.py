@@ -38,6 +38,7 @@ _OPTIONS = {
     "data.directory": "--data",
     "plugins.files": "--plugin",
 }
+_MOST_REPORTED = 50  # problems; a file of another program may have thousands
 _WHERE_EXPLAINED = "`automl-car init DIR` writes a file with every setting, its default and what it means."
 # What pydantic says in words of Python, said in words of YAML.
 _EXPECTED = {
@@ -90,6 +91,7 @@ class DataConfig(_Section):
     exclude: tuple[str, ...] = Field(
         (), description="training photos to leave out: paths in the folder, or a .csv of the workspace that lists them"
     )
+    follow_links: bool = Field(False, description="whether links to photos outside of the data folder are read")
     folds: int = Field(5, ge=2, le=20, description="stratified, duplicate-grouped splits")
 
 
@@ -227,7 +229,9 @@ def load_config(path: Path | None, overrides: Mapping[str, Any] | None = None) -
         return Config.model_validate(values)
     except ValidationError as error:
         in_order = sorted(error.errors(), key=lambda problem: lines.get(_written_key(problem), 0))
-        unique = dict.fromkeys(_describe(problem, lines, given, path) for problem in in_order)
+        unique = list(dict.fromkeys(_describe(problem, lines, given, path) for problem in in_order[:_MOST_REPORTED]))
+        if len(in_order) > _MOST_REPORTED:
+            unique.append(f"… and {len(in_order) - _MOST_REPORTED} problems more.")
         raise ConfigError("\n".join(unique), hint=_WHERE_EXPLAINED) from None
 
 

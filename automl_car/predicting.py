@@ -17,7 +17,7 @@ from PIL import Image
 
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
-from automl_car.data.images import read_image, reduce_image
+from automl_car.data.images import read_image, reduce_image, without_pillow_warnings
 from automl_car.data.sources import find_sources
 from automl_car.ensemble.bundle import Bundle, BundlePlugin
 from automl_car.ensemble.bundle_files import read_bundle
@@ -58,10 +58,11 @@ class Model:
             DataError: an image cannot be used; the message says which and why.
         """
         rows = [np.zeros((0, len(self.class_names)))]
-        for _, probabilities, broken in self.batches(enumerate(images), self._open, batch_size):
-            if broken:
-                raise DataError(broken[min(broken)])
-            rows.append(probabilities)
+        with without_pillow_warnings():
+            for _, probabilities, broken in self.batches(enumerate(images), self._open, batch_size):
+                if broken:
+                    raise DataError(broken[min(broken)])
+                rows.append(probabilities)
         return np.concatenate(rows)
 
     def batches(
@@ -196,7 +197,7 @@ def predict(
         raise DataError(f"There are no rows in {', '.join(str(path) for path in paths)}.")
     model = load_model(bundle, sources)
     done = broken = 0
-    with prediction_file(output, model.bundle.form) as write:
+    with prediction_file(output, model.bundle.form) as write, without_pillow_warnings():
         for photos, probabilities, reasons in model.batches(
             find_sources(paths), lambda photo: model.read(photo.path), batch_size
         ):

@@ -9,10 +9,12 @@ from typing import Any
 
 import yaml
 
-from automl_car.errors import ConfigError
+from automl_car.data.ordinary import check_ordinary
+from automl_car.errors import ConfigError, DataError
 
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 200_000  # thousands of lines; YAML is read at 100 kB a second
 _MAX_VALUE = 1_000  # characters; Python refuses to print whole numbers beyond 4300 digits
+_MAX_DEPTH = 20  # sections in sections; reading takes time with the square of it
 Lines = dict[tuple[str, ...], int]
 
 
@@ -32,9 +34,11 @@ def read_settings(path: Path) -> tuple[dict[str, Any], Lines]:
 
 def _read(path: Path) -> str:
     try:
+        check_ordinary(path)
         data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"The settings file `{path}` cannot be read: {error.strerror}.") from error
+    except (DataError, OSError) as error:
+        reason = error.message if isinstance(error, DataError) else error.strerror
+        raise ConfigError(f"The settings file `{path}` cannot be read: {reason}.") from error
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"The settings file `{path}` has {len(data)} bytes; more than {_MAX_BYTES} is refused.")
     try:
@@ -45,7 +49,7 @@ def _read(path: Path) -> str:
 
 def _lines_by_key(text: str, path: Path) -> Lines:
     """Line number (from 1) of each key path; refuses keys that stand there twice."""
-    with _explained(path):
+    with _explained(path, text):
         _refuse_bombs(text, path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     lines: Lines = {}
@@ -59,9 +63,13 @@ def _lines_by_key(text: str, path: Path) -> Lines:
 
 
 def _refuse_bombs(text: str, path: Path) -> None:
-    """Refuse what makes a small file huge: anchors used again and again, and numbers of thousands of digits."""
+    """Refuse what makes a small file huge or slow: anchors used again and again, endless numbers, deep nesting."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1 if event.start_mark else 1
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ConfigError(f"`{path}` line {line} is nested too deeply.")
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"`{path}` line {line} uses a YAML anchor (`*`), which automl-car does not read.")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_VALUE:
@@ -77,9 +85,19 @@ def _walk(node: yaml.Node | None, prefix: tuple[str, ...]) -> Iterator[tuple[tup
             yield from _walk(value, path)
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe one, which tells the line also of a date or a number that cannot be one."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(problem=str(error), problem_mark=node.start_mark) from None
+
+
 def _parse(text: str, path: Path) -> dict[str, Any]:
-    with _explained(path):
-        values = yaml.safe_load(text)
+    with _explained(path, text):
+        values = yaml.load(text, Loader=_Loader)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -90,7 +108,7 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, text: str) -> Iterator[None]:
     """Turn what the YAML reader raises into a ConfigError with the line."""
     try:
         yield
@@ -100,7 +118,7 @@ def _explained(path: Path) -> Iterator[None]:
         mark = error.problem_mark or error.context_mark
         place = f"`{path}` line {mark.line + 1}" if mark else f"`{path}`"
         raise ConfigError(f"{place} is not YAML that automl-car reads: {error.problem or error.context}.") from None
-    except RecursionError:
-        raise ConfigError(f"`{path}` is nested too deeply.") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or a number that cannot be one
-        raise ConfigError(f"`{path}` is not YAML that automl-car reads: {' '.join(str(error).split())}.") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        reason = f"special characters are not allowed: {chr(error.character)!a}"
+        raise ConfigError(f"`{path}` line {line} is not YAML that automl-car reads: {reason}.") from None

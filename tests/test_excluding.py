@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from automl_car.config import Config
+from automl_car.data.cells import csv_text
 from automl_car.errors import DataError
 from automl_car.pipeline.excluding import excluded_photos
 from automl_car.pipeline.reading import read_photos
 from automl_car.records import Dataset
-from automl_car.report.cells import csv_text
 from automl_car.workspace import Workspace
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ from automl_car.data.budget import Part, promise_bytes
 from automl_car.data.duplicates import difference_hash
 from automl_car.data.facts import NO_FACT, FactsWriter, FileFact, Problem, read_problems, write_problems
 from automl_car.data.headers import picture_sizes
-from automl_car.data.images import decode_image, read_bytes
+from automl_car.data.images import decode_image, without_pillow_warnings
+from automl_car.data.ordinary import read_bytes
 from automl_car.data.parallel import in_order, processors
 from automl_car.data.ragged import ImageCache, RaggedWriter
 from automl_car.data.stored import Stored, store_within
@@ -69,7 +69,7 @@ def build_cache(
     """
     workers = workers or processors()
     files = _key_of_files(root, paths, short_side)
-    with _explained(directory), _without_exif_warnings():
+    with _explained(directory), without_pillow_warnings():
         sizes = picture_sizes(root, paths, short_side=short_side, kept=directory / f"{files}.npy", workers=workers)
     limits = promise_bytes(sizes, parts) if parts else sizes
     target = directory / _key(files, limits)
@@ -77,7 +77,7 @@ def build_cache(
         return _open(target)
     except StoreError:  # missing or damaged: build it
         shutil.rmtree(target, ignore_errors=True)
-    with _explained(directory, int(limits.sum())), complete_folder(target) as temporary, _without_exif_warnings():
+    with _explained(directory, int(limits.sum())), complete_folder(target) as temporary, without_pillow_warnings():
         # Paths are made in this thread: Python 3.11 enters their parts in a table of its own, and where that grows in
         # another thread, the memory is never given back.
         photos = (_Photo(root / path, int(limit)) for path, limit in zip(paths, limits, strict=True))
@@ -103,14 +103,6 @@ def _explained(directory: Path, needed: int = 0) -> Iterator[None]:
 def _free_gigabytes(directory: Path) -> float:
     there = next(folder for folder in (directory, *directory.parents) if folder.exists())
     return shutil.disk_usage(there).free / 1e9
-
-
-@contextmanager
-def _without_exif_warnings() -> Iterator[None]:
-    """Pillow warns about damaged EXIF without naming the file; the picture itself is fine."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        yield
 
 
 # ---- the key --------------------------------------------------------------------------------------------------------

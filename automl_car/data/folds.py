@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import unicodedata
 import warnings
@@ -19,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from automl_car.data.tables import csv_line
 from automl_car.errors import DataError
-from automl_car.files import write_atomically
+from automl_car.files import open_atomically
 from automl_car.records import Dataset, Folds, IntArray
 
 _COLUMNS = ["path", "label", "fold", "group", "bytes"]
@@ -86,14 +86,12 @@ def write_folds(path: Path, dataset: Dataset, assignment: IntArray, groups: IntA
         DataError: a photo is missing.
     """
     sizes = _file_sizes(dataset)
-    data = io.BytesIO()
-    text = io.TextIOWrapper(data, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
     labels = (dataset.class_names[label] for label in dataset.labels)
-    writer.writerows(zip(dataset.train_paths, labels, assignment, groups, sizes, strict=True))
-    text.flush()
-    write_atomically(path, data.getvalue())
+    rows = zip(dataset.train_paths, labels, assignment.tolist(), groups.tolist(), sizes.tolist(), strict=True)
+    with open_atomically(path) as file:
+        file.write(f"{csv_line(_COLUMNS)}\n".encode())
+        for row in rows:
+            file.write(f"{csv_line(map(str, row))}\n".encode())
     return _folds(dataset, assignment, groups, sizes)
 
 

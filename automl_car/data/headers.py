@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_car.data.images import check_ordinary, open_photo, reduced_size
+from automl_car.data.images import open_photo, reduced_size
+from automl_car.data.ordinary import check_ordinary
 from automl_car.data.parallel import in_order
 from automl_car.files import write_atomically
 from automl_car.records import IntArray

@@ -4,20 +4,29 @@
 | --- | --- |
 | any extension | ignored; the first bytes decide |
 | EXIF orientation | applied: all 8 variants give the upright picture |
-| EXIF that cannot be read | the picture is taken as upright |
+| EXIF that cannot be read, or an orientation that does not exist | the picture is taken as upright |
 | CMYK, palette, 1-bit, 8-bit grey | converted to RGB; colour profiles are not applied |
 | 16-bit grey | divided by 257, so that 65535 becomes 255 |
+| 16-bit colours | the high byte |
 | 32-bit grey, whole numbers or fractions | scaled by the range of its values, see `_deep_grey` |
 | transparency (alpha, or a transparent colour) | laid on white |
-| animation | first frame |
+| CMYK in a JPEG | taken as stored inverted, as browsers do; YCCK where Adobe's marker says so |
+| animation, pages, stereo pairs | the first picture |
 | truncated, empty, HTML, not an image, unknown format | DataError |
+| HEIC, and AVIF where this build of Pillow has none | DataError that names the format |
 | more than 100 million pixels | DataError from the header, before any pixel is decoded |
-| folder, pipe, device, dangling link | DataError, without waiting |
+| a JPEG of so many scans that it would take minutes | DataError, before any pixel is decoded |
+| texts of more than 4 MB in a PNG | DataError |
+| more than 500 million bytes | DataError, before they are read |
+| folder, pipe, device, dangling link, loop of links | DataError, without waiting |
 """
 
 from __future__ import annotations
 
-import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,21 +34,35 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from automl_car.data.ordinary import read_bytes
 from automl_car.errors import DataError
 
 MAX_PIXELS = 100_000_000
+# Each scan of a progressive JPEG goes over all its pixels: 1 ns a pixel, measured. Cameras write one scan, editors ten.
+MAX_SCANNED = 4_000_000_000
+
+# What is decoded takes up to 16 bytes a pixel for a moment; photos above this many pixels wait for each other.
+_LARGE = 50_000_000
+_one_at_a_time = threading.Lock()
 
 # `open_photo` checks MAX_PIXELS itself, from the header. Pillow's own limit is lower and warns once per process, which
 # is neither an answer nor thread-safe to silence.
 Image.MAX_IMAGE_PIXELS = None
+# Texts of a PNG unpack to a thousand times their size; 1 MB each is Pillow's limit, and this one is for all of them.
+PngImagePlugin.MAX_TEXT_MEMORY = 4 * 2**20
 
 # Formats of photos only: Pillow would also start Ghostscript for a file that claims to be EPS.
 _PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
 Image.init()  # loads all formats; some builds of Pillow lack AVIF or WebP
 _FORMATS = tuple(name for name in _PHOTO_FORMATS if name in Image.OPEN)
 
+# The first 12 bytes of such a file are a length, `ftyp` and one of these (ISO/IEC 14496-12).
+_BOXED = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -85,35 +108,6 @@ def read_image(path: Path, *, short_side: int | None = None) -> NDArray[np.uint8
         raise DataError(f"The image `{path}` cannot be used: {error.message}.") from error
 
 
-def read_bytes(path: Path) -> bytes:
-    """All bytes of an ordinary file.
-
-    Raises:
-        DataError: with the bare reason, such as "is a folder".
-    """
-    try:
-        check_ordinary(path)
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError("it is a link to a missing file" if path.is_symlink() else "it does not exist") from error
-    except OSError as error:
-        raise DataError(f"it cannot be read ({error.strerror})") from error
-
-
-def check_ordinary(path: Path) -> None:
-    """Refuse what is no ordinary file before it is opened: reading a pipe would wait for ever.
-
-    Raises:
-        DataError: with the bare reason.
-        OSError: there is no such file.
-    """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise DataError("it is a folder, not a file")
-    if not stat.S_ISREG(mode):
-        raise DataError("it is a pipe or a device, not a file")
-
-
 def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
     """Decode the bytes of an image file; see `read_image`.
 
@@ -123,7 +117,9 @@ def decode_image(data: bytes, *, short_side: int | None = None) -> DecodedImage:
     if not data:
         raise DataError("it is empty (0 bytes)")
     try:
-        with open_photo(BytesIO(data)) as image:
+        with open_photo(BytesIO(data)) as image, _in_turn(image):
+            _refuse_many_scans(image, data)
+            _refuse_without_end(image, data)
             size, mode = image.size, image.mode
             return DecodedImage(np.array(_decode(image, short_side)), size, mode)
     except (DataError, MemoryError):
@@ -156,12 +152,54 @@ def open_photo(file: BinaryIO) -> Image.Image:
         image = Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
         file.seek(0)
-        start = file.read(12).decode("ascii", "replace")
-        raise DataError(f"it is not an image of a known format; it begins with {start!a}") from error
+        raise DataError(_unknown(file.read(12))) from error
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise DataError(f"it has {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} million")
     return image
+
+
+def _unknown(start: bytes) -> str:
+    """What a file is that Pillow does not know, by its first 12 bytes."""
+    if start[4:8] == b"ftyp" and start[8:12] in _BOXED:
+        return f"it is of the format {_BOXED[start[8:12]]}, which is not decoded here; save it as JPEG or PNG"
+    return f"it is not an image of a known format; it begins with {start.decode('ascii', 'replace')!a}"
+
+
+def _in_turn(image: Image.Image) -> AbstractContextManager[object]:
+    return _one_at_a_time if image.width * image.height > _LARGE else nullcontext()
+
+
+def _refuse_many_scans(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG of 300 kB that takes minutes: one whose scans go over all of a large picture a thousand times.
+
+    The two bytes that begin a scan also stand in thumbnails, and by chance in profiles: a few more than there are.
+    """
+    if image.format not in ("JPEG", "MPO"):
+        return
+    scans = data.count(b"\xff\xda")
+    if scans * image.width * image.height > MAX_SCANNED:
+        raise DataError(f"it has {scans} scans of {image.width} x {image.height} pixels, which would take minutes")
+
+
+def _refuse_without_end(image: Image.Image, data: bytes) -> None:
+    """Refuse a JPEG 2000 that lacks its last two bytes: where it ends between two tiles, Pillow fills up with black.
+
+    They stand nowhere else behind the four that begin its pixels (ISO/IEC 15444-1, A.4.4).
+    """
+    if image.format == "JPEG2000" and b"\xff\xd9" not in data[data.find(b"\xff\x4f\xff\x51") :]:
+        raise DataError("it is truncated: a JPEG 2000 without its end")
+
+
+@contextmanager
+def without_pillow_warnings() -> Iterator[None]:
+    """Pillow warns about damaged EXIF without naming the file; the picture itself is fine.
+
+    Not for threads: what Python warns about is set for all of them.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        yield
 
 
 def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
@@ -170,12 +208,20 @@ def _decode(image: Image.Image, short_side: int | None) -> Image.Image:
         # A JPEG decodes at 1/2, 1/4 or 1/8 of its size for a fraction of the time; never below the target.
         image.draft(None, (short_side, short_side))
     image.load()
-    orientation = image.getexif().get(ExifTags.Base.Orientation)  # after loading: Pillow turns a TIFF by itself
+    turn = _turn(image)  # after loading: Pillow turns a TIFF by itself
     rgb = _to_rgb(image)
     if target != rgb.size:
         rgb = rgb.resize(target, Image.Resampling.BICUBIC)  # Pillow's filter widens with the reduction: no aliasing
-    turn = _UPRIGHT.get(orientation) if orientation else None
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """How the picture becomes upright; None if it is, or if its EXIF block is damaged."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # SyntaxError, struct.error, ValueError …: notes about the picture, not the picture
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def reduced_size(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:

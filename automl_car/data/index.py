@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from automl_car.data.classes import match_classes
+from automl_car.data.links import refuse_foreign
 from automl_car.data.listing import leave_out, list_photos
 from automl_car.data.tables import shorten
 from automl_car.data.testset import DEFAULT_SAMPLE, DEFAULT_TEST, in_order_of_sample, make_form, read_sample, read_test
@@ -33,6 +34,7 @@ def read_dataset(
     sample_submission: str = DEFAULT_SAMPLE,
     class_aliases: Mapping[str, str] | None = None,
     exclude: Collection[str] | Mapping[str, str] = (),
+    follow_links: bool = False,
 ) -> Dataset:
     """Read which photos there are and what they show.
 
@@ -43,6 +45,7 @@ def read_dataset(
         sample_submission: the contest's form.
         class_aliases: {alias: canonical} for classes that the contest counts as one.
         exclude: training photos to leave out; as a mapping, each with the file that lists it, or "".
+        follow_links: also those by which photos lie outside of the data folder; see `links`.
 
     Returns:
         The data set. Training rows are sorted by path, or in the order of the CSV; test rows are in the order of the
@@ -69,6 +72,8 @@ def read_dataset(
         submission=make_form(rows, sample, classes),
     )
     check_classes(dataset)
+    if not follow_links:
+        refuse_foreign(root, (*dataset.train_paths, *dataset.test_paths))
     return dataset
 
 

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from automl_car.data.links import refuse_loops
+from automl_car.data.ordinary import kind_of
 from automl_car.data.tables import LABEL_COLUMNS, PATH_COLUMNS, Table, find_column, read_table, relative_path, shorten
 from automl_car.errors import DataError
 
@@ -41,9 +43,9 @@ def list_photos(root: Path, train: str) -> tuple[Photo, ...]:
         DataError: there is nothing there, or names clash.
     """
     source = root / train
-    if source.is_dir():
+    if kind_of(source) == "folder":
         photos = _list_folders(root, source)
-    elif source.is_file():
+    elif kind_of(source) == "file":
         photos = _list_csv(root, read_table(source))
     elif train == "train" and root.is_dir():
         photos = _list_root(root)
@@ -88,16 +90,21 @@ def photos_below(folder: Path) -> Iterator[Path]:
 
     A folder's own files come first, then those of its folders, all by name.
     """
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES:
                 yield Path(parent, name)
 
 
+def _refuse_unreadable(error: OSError) -> None:
+    """Photos that nobody may see would be missing without a word."""
+    raise DataError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+
+
 def refuse_missing(root: Path, paths: Iterable[str], table: Table) -> None:
     """Raise DataError if files that a CSV lists are not there."""
-    missing = [path for path in paths if not (root / path).is_file()]
+    missing = [path for path in paths if kind_of(root / path) in ("nothing", "folder")]
     if missing:
         raise DataError(
             f"{len(missing)} photos that {table.path} lists are missing: {shorten(missing, 5)}.",
@@ -113,7 +120,7 @@ def nfc(text: str) -> str:
 def on_disk(root: Path, path: str) -> str:
     """The path in the normal form that the disk uses: a CSV may be composed where unpacked names are not."""
     forms = (path, nfc(path), unicodedata.normalize("NFD", path))
-    return next((form for form in forms if (root / form).exists()), path)
+    return next((form for form in forms if kind_of(root / form) != "nothing"), path)
 
 
 # ---- folders --------------------------------------------------------------------------------------------------------
@@ -138,6 +145,7 @@ def _list_root(root: Path) -> tuple[Photo, ...]:
 
 def _list_class_folders(root: Path, folders: Sequence[Path]) -> tuple[Photo, ...]:
     refuse_undecodable([folder.name for folder in folders])
+    refuse_loops(folders)
     _refuse_twins(folders)
     _refuse_empty(folders)
     labels = {

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_car.data.audit import Audit
+from automl_car.data.cells import csv_text
 from automl_car.data.facts import Problem
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset, save_dataset
@@ -187,8 +186,5 @@ def _write_quarantine(path: Path, problems: tuple[Problem, ...]) -> None:
     if not problems:
         path.unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "reason"])
-    writer.writerows([problem.path, problem.reason] for problem in problems)
-    write_atomically(path, text.getvalue())
+    rows = [(problem.path, problem.reason) for problem in problems]
+    write_atomically(path, csv_text(("path", "reason"), rows))

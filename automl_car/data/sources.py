@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from automl_car.data.listing import on_disk, photos_below, refuse_undecodable
+from automl_car.data.ordinary import kind_of
 from automl_car.data.tables import PATH_COLUMNS, Table, find_column, relative_path
 from automl_car.data.testset import id_column
 from automl_car.errors import DataError
@@ -38,11 +39,12 @@ def find_sources(paths: Sequence[Path]) -> Iterator[Source]:
             That a photo exists and can be decoded is not looked at here.
     """
     for path in paths:
-        if path.is_dir():
+        kind = kind_of(path)
+        if kind == "folder":
             yield from _of_folder(path)
-        elif not path.exists():
+        elif kind == "nothing":
             raise DataError(f"There is no file or folder `{path}`.")
-        elif path.suffix.lower() == ".csv":
+        elif path.suffix.lower() == ".csv" and kind == "file":
             yield from _of_csv(path)
         else:
             yield _named(str(path))

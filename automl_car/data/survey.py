@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from automl_car.data.images import DecodedImage, decode_image, read_bytes
+from automl_car.data.images import DecodedImage, decode_image
+from automl_car.data.ordinary import read_bytes
 from automl_car.data.parallel import in_order, processors
 from automl_car.errors import DataError
 

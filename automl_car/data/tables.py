@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
+from automl_car.data.ordinary import read_ordinary
 from automl_car.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
@@ -57,7 +58,7 @@ def read_table(path: Path, *, keep: int | None = None) -> Table:
     Raises:
         DataError: the file cannot be read, is not UTF-8, is empty, or a line has too few or too many cells.
     """
-    data = _read(path)
+    data = read_ordinary(path)
     lines = io.StringIO(_decode(path, data.removeprefix(_BOM)), newline="").readlines()
     reader = csv.reader(lines)
     try:
@@ -77,6 +78,19 @@ def read_table(path: Path, *, keep: int | None = None) -> Table:
         raise DataError(f"{path} is empty; its first line should name the columns.")
     newline = "\r\n" if header.endswith("\r\n") else "\n"
     return Table(path, header.rstrip("\r\n"), tuple(columns), tuple(rows), data.startswith(_BOM), newline)
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """A line of a CSV file without its end; cells are quoted where they must be.
+
+    Example:
+        >>> csv_line(["A, long", "B", "C"])
+        '"A, long",B,C'
+    """
+    text = io.StringIO(newline="")
+    # Before Python 3.13 only the characters of the line end that is asked for make csv quote a cell.
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def find_column(table: Table, names: Sequence[str], meaning: str) -> int:
@@ -119,13 +133,6 @@ def shorten(names: Sequence[str], most: int = 8) -> str:
     """
     shown = ", ".join(f"`{name}`" for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _decode(path: Path, data: bytes) -> str:

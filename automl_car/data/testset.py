@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,8 @@ from pathlib import Path
 
 from automl_car.data.classes import Classes
 from automl_car.data.listing import nfc, on_disk, photos_below, refuse_missing, refuse_repeated
-from automl_car.data.tables import PATH_COLUMNS, Table, find_column, read_table, relative_path, shorten
+from automl_car.data.ordinary import kind_of
+from automl_car.data.tables import PATH_COLUMNS, Table, csv_line, find_column, read_table, relative_path, shorten
 from automl_car.errors import DataError
 from automl_car.records import SubmissionFormat
 
@@ -39,10 +38,10 @@ def read_test(root: Path, test: str) -> TestSet:
     Raises:
         DataError: ids twice, photos missing, or a file that was asked for by another name than test.csv is missing.
     """
-    if (root / test).is_file():
+    if kind_of(root / test) == "file":
         return _read_csv(root, read_table(root / test))
     folder = root / test.removesuffix(".csv")
-    if folder.is_dir():
+    if kind_of(folder) == "folder":
         return _read_folder(root, folder)
     if test != DEFAULT_TEST:
         raise DataError(f"There is no CSV or folder `{test}` in {root}.")
@@ -52,7 +51,7 @@ def read_test(root: Path, test: str) -> TestSet:
 def read_sample(root: Path, sample_submission: str) -> Table | None:
     """Read the sample submission, only the ids of its rows; None if there is none and none was asked for by name."""
     path = root / sample_submission
-    if not path.exists() and sample_submission == DEFAULT_SAMPLE:
+    if kind_of(path) == "nothing" and sample_submission == DEFAULT_SAMPLE:
         return None
     table = read_table(path, keep=1)
     if len(table.columns) < 2:
@@ -82,7 +81,7 @@ def make_form(test: TestSet, sample: Table | None, classes: Classes) -> Submissi
 
 def plain_form(names: Sequence[str], ids: tuple[str, ...] = ()) -> SubmissionFormat:
     """`ID` and a column per class, where no contest says otherwise."""
-    return SubmissionFormat(_header(names), tuple(names), tuple(range(len(names))), ids)
+    return SubmissionFormat(csv_line(["ID", *names]), tuple(names), tuple(range(len(names))), ids)
 
 
 def in_order_of_sample(test: TestSet, sample: Table | None) -> TestSet:
@@ -134,12 +133,6 @@ def _read_folder(root: Path, folder: Path) -> TestSet:
             hint=f"Write {DEFAULT_TEST} with the columns ID and img_path.",
         )
     return TestSet(tuple(ids), tuple(paths))
-
-
-def _header(names: Sequence[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(["ID", *names])
-    return text.getvalue()
 
 
 def _listed(names: Sequence[str]) -> str:

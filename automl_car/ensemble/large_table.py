@@ -28,6 +28,8 @@ def parse_large(data: bytes) -> tuple[list[str], list[str], FloatArray] | None:
     """
     import pandas as pd
 
+    if data.count(b"\r") != data.count(b"\r\n"):  # pandas ends lines there, csv refuses some of them
+        return None
     try:
         lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
         header = next((row for row in csv.reader(lines, strict=True) if row), [])

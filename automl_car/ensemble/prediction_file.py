@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from automl_car.data.tables import csv_line
 from automl_car.errors import ConfigError
 from automl_car.files import open_atomically
 from automl_car.records import FloatArray, SubmissionFormat
@@ -56,11 +56,9 @@ def _csv_writer(file: BinaryIO, form: SubmissionFormat) -> Write:
     file.write((form.header + form.newline).encode("utf-8-sig" if form.bom else "utf-8"))
 
     def write(ids: Sequence[str], probabilities: FloatArray) -> None:
-        text = io.StringIO(newline="")
-        rows = csv.writer(text, lineterminator=form.newline)  # quotes an id where it must
+        row_format = ",%.9g" * len(form.columns)
         for name, row in zip(ids, probabilities[:, form.column_classes], strict=True):
-            rows.writerow([name, *(f"{value:.9g}" for value in row.tolist())])
-        file.write(text.getvalue().encode())
+            file.write((csv_line([name]) + row_format % tuple(row.tolist()) + form.newline).encode())
 
     return write
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from automl_car.data.ordinary import read_ordinary
 from automl_car.ensemble.large_table import LARGE_BYTES, parse_large
 from automl_car.errors import DataError
 from automl_car.records import FloatArray, SubmissionFormat
@@ -43,7 +44,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         DataError: the file is missing, is not such a table, or names a column or an id twice.
     """
-    return parse_predictions(_read_bytes(path), str(path))
+    return parse_predictions(read_ordinary(path), str(path))
 
 
 def parse_predictions(data: bytes, name: str) -> Predictions:
@@ -69,7 +70,7 @@ def read_form(path: Path, predictions: Predictions, column_classes: tuple[int, .
         predictions: what was read from it.
         column_classes: the index of each column's class.
     """
-    data = _read_bytes(path)
+    data = read_ordinary(path)
     lines = io.StringIO(data.decode("utf-8-sig"), newline="").readlines()
     reader = csv.reader(lines)
     next(row for row in reader if row)
@@ -90,7 +91,7 @@ def read_table(path: Path) -> list[list[str]]:
     Raises:
         DataError: the file cannot be read, has no rows, or a row has another number of cells than the header.
     """
-    return parse_table(_read_bytes(path), str(path))
+    return parse_table(read_ordinary(path), str(path))
 
 
 def parse_table(data: bytes, name: str) -> list[list[str]]:
@@ -105,13 +106,6 @@ def parse_table(data: bytes, name: str) -> list[list[str]]:
     if ragged:
         raise DataError(f"The header of {name} has {len(rows[0])} cells, but {shorten(ragged)}.")
     return rows
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _require_distinct(kind: str, values: tuple[str, ...], name: str) -> None:

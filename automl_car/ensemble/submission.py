@@ -11,13 +11,13 @@ each of its photos.
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from automl_car.data.tables import csv_line
+from automl_car.data.testset import plain_form
 from automl_car.ensemble.predictions import shorten
 from automl_car.ensemble.submission_check import find_problems, submission_format
 from automl_car.errors import DataError
@@ -74,26 +74,18 @@ def write_out_of_fold(path: Path, probabilities: FloatArray, dataset: Dataset, r
         rows: int64 (n,): which of them.
     """
     names = tuple(dataset.train_paths[row] for row in rows)
-    form = dataset.submission or _plain_form(dataset.class_names)
+    form = dataset.submission or plain_form(dataset.class_names)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _render(probabilities, replace(form, ids=names)))
     first_column = names_of_classes(form)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["ID", "label"])
-    writer.writerows(zip(names, (first_column[dataset.labels[row]] for row in rows), strict=True))
-    write_atomically(path.with_name("labels.csv"), text.getvalue())
+    answers = (first_column[dataset.labels[row]] for row in rows)
+    lines = [csv_line(line) for line in [("ID", "label"), *zip(names, answers, strict=True)]]
+    write_atomically(path.with_name("labels.csv"), "\n".join([*lines, ""]))
 
 
 def names_of_classes(form: SubmissionFormat) -> dict[int, str]:
     """The column of each class; of several that count as one class, the first."""
     return dict(reversed([*zip(form.column_classes, form.columns, strict=True)]))
-
-
-def _plain_form(class_names: tuple[str, ...]) -> SubmissionFormat:
-    header = io.StringIO(newline="")
-    csv.writer(header, lineterminator="").writerow(["ID", *class_names])
-    return SubmissionFormat(header.getvalue(), class_names, tuple(range(len(class_names))), ids=())
 
 
 def _order_of_sample(dataset: Dataset, form: SubmissionFormat) -> IntArray:
@@ -114,13 +106,6 @@ def _render(probabilities: FloatArray, form: SubmissionFormat) -> bytes:
     row_format = ",%.9g" * len(form.columns)
     lines = [form.header]
     for name, row in zip(form.ids, probabilities[:, form.column_classes], strict=True):
-        lines.append(_quote(name) + row_format % tuple(row.tolist()))  # a row at a time: lists are large
+        lines.append(csv_line([name]) + row_format % tuple(row.tolist()))  # a row at a time: lists are large
     text = form.newline.join([*lines, ""])
     return text.encode("utf-8-sig" if form.bom else "utf-8")
-
-
-def _quote(name: str) -> str:
-    """An id as a cell, quoted where it must be."""
-    cell = io.StringIO(newline="")
-    csv.writer(cell, lineterminator="").writerow([name])
-    return cell.getvalue()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.data.ordinary import read_ordinary
 from automl_car.ensemble.predictions import Predictions, parse_predictions, shorten
 from automl_car.errors import DataError
 from automl_car.records import Dataset, FloatArray, SubmissionFormat
@@ -23,11 +24,7 @@ def check_submission(path: Path, dataset: Dataset) -> tuple[str, ...]:
         DataError: the dataset has no sample submission to compare with, or the file cannot be read.
     """
     form = submission_format(dataset)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    return find_problems(data, str(path), form)
+    return find_problems(read_ordinary(path), str(path), form)
 
 
 def submission_format(dataset: Dataset) -> SubmissionFormat:
@@ -59,10 +56,13 @@ def _header_problems(data: bytes, form: SubmissionFormat) -> Iterator[str]:
         yield "it begins with a byte order mark, the sample submission without one"
     if form.bom and not has_bom:
         yield "it begins without a byte order mark, the sample submission with one"
-    line, _, _ = data.removeprefix(codecs.BOM_UTF8).partition(b"\n")
-    if line.removesuffix(b"\r") != form.header.encode():
+    rest = data.removeprefix(codecs.BOM_UTF8)
+    header = form.header.encode()  # more than one line if a quoted name holds a line end
+    if not rest.startswith((header + b"\n", header + b"\r\n")):
         yield "its header is not, byte for byte, the sample submission's"
-    newline = "\r\n" if line.endswith(b"\r") else "\n"
+        header, _, _ = rest.partition(b"\n")
+        header = header.removesuffix(b"\r")
+    newline = "\r\n" if rest[len(header) :].startswith(b"\r") else "\n"
     if newline != form.newline:
         yield f"its lines end in {newline!r}, the sample submission's in {form.newline!r}"
 

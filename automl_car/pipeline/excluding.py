@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from automl_car.data.cells import restore
 from automl_car.data.tables import find_column, read_table, relative_path
 from automl_car.errors import DataError
-from automl_car.report.cells import restore
 
 
 def excluded_photos(root: Path, entries: Sequence[str]) -> dict[str, str]:

@@ -48,4 +48,5 @@ def _read(workspace: Workspace, directory: Path, config: Config) -> Dataset:
         sample_submission=data.sample_submission,
         class_aliases=data.class_aliases,
         exclude=excluded_photos(workspace.root, data.exclude),
+        follow_links=data.follow_links,
     )

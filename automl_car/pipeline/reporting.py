@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from automl_car.config import Config
+from automl_car.data.cells import csv_text
 from automl_car.data.images import read_image
 from automl_car.errors import ConfigError, DataError
 from automl_car.files import write_atomically
@@ -16,7 +17,6 @@ from automl_car.pipeline.pooling import pool_study
 from automl_car.pipeline.telling import story_pictures, tell
 from automl_car.records import Dataset
 from automl_car.report import loss_report, sheet
-from automl_car.report.cells import csv_text
 from automl_car.report.fonts import Lettering, choose_lettering
 from automl_car.report.html import self_contained_html
 from automl_car.report.loss_report import LossReport

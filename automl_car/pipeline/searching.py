@@ -13,6 +13,7 @@ from automl_car.config import Config
 from automl_car.data.audit import Audit
 from automl_car.data.budget import Budgets
 from automl_car.data.prepare import Prepared, prepare
+from automl_car.data.tables import shorten
 from automl_car.errors import StudyError
 from automl_car.memory import give_back_memory
 from automl_car.pipeline.choices import (
@@ -125,21 +126,24 @@ def _prepare(
         progress=lambda done, total: view.progress("reading photos", done, total),
     )
     give_back_memory()  # decoding, hashing and splitting are over
-    for line in _audit_lines(prepared.audit):
+    for line in _audit_lines(prepared.audit, directory / "quarantine.csv"):
         view.note(line)
     return prepared
 
 
-def _audit_lines(audit: Audit) -> list[str]:
+def _audit_lines(audit: Audit, quarantine: Path) -> list[str]:
     """What a person should know about the photos before a search."""
     fewest, _, most = audit.photos_per_class
     lines = [
         f"{audit.train_photos} training photos ({fewest:.0f} to {most:.0f} a class), {audit.test_photos} test photos"
     ]
     if audit.quarantined:
-        lines.append(f"{len(audit.quarantined)} training photos cannot be decoded and are left out: quarantine.csv")
+        lines.append(f"{len(audit.quarantined)} training photos cannot be decoded and are left out: {quarantine}")
     if audit.broken_test:
-        lines.append(f"{len(audit.broken_test)} test photos cannot be decoded; their answer is the classes' shares")
+        shown = shorten([problem.path for problem in audit.broken_test], 3)
+        lines.append(
+            f"{len(audit.broken_test)} test photos cannot be decoded; their answer is the classes' shares: {shown}"
+        )
     if audit.conflicts:
         lines.append(f"{len(audit.conflicts)} pictures are there under two labels: audit.json lists them")
     return [*lines, *audit.notes]

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from automl_car.data.cells import csv_text
 from automl_car.errors import ConfigError
 from automl_car.files import write_atomically
-from automl_car.report.cells import csv_text
 from automl_car.report.confidence_plots import draw
 
 if TYPE_CHECKING:

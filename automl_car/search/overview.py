@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.data.cells import csv_text
 from automl_car.errors import StudyError
 from automl_car.search.evidence import fold_losses
 from automl_car.search.generations import generations, study_names
@@ -130,8 +131,8 @@ def trials_csv(study: optuna.Study) -> str:
     table = study.trials_dataframe(
         attrs=("number", "value", "state", "datetime_start", "duration", "params", "user_attrs")
     )
-    text: str = table.drop(columns=["user_attrs_recipe"], errors="ignore").to_csv(index=False)
-    return text
+    table = table.drop(columns=["user_attrs_recipe"], errors="ignore").astype(object)
+    return csv_text(list(table.columns), table.to_numpy().tolist(), digits=17)
 
 
 def _history(name: str, study: optuna.Study) -> tuple[ShownGeneration, ...]:

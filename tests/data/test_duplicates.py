@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 
-from automl_car.data.duplicates import HASH_WORDS, difference_hash, group_duplicates
+from automl_car.data.duplicates import HASH_WORDS, difference_hash, group_duplicates, mirrored
 
 
 def _picture(seed: int) -> Image.Image:
@@ -39,6 +39,24 @@ def test_a_copy_saved_at_jpeg_quality_30_is_a_duplicate(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_copy_at_60_percent_of_the_size_is_a_duplicate(seed: int) -> None:
     assert _groups(_hash(_picture(seed)), _hash(_picture(seed).resize((192, 144), Image.Resampling.BICUBIC))) == [0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mirror_image_is_a_duplicate_also_of_lower_quality(seed: int) -> None:
+    mirror = ImageOps.mirror(_picture(seed))
+    assert _groups(_hash(_picture(seed)), _hash(mirror), _hash(_jpeg(mirror, 50))) == [0, 0, 0]
+
+
+def test_an_upside_down_picture_is_no_duplicate() -> None:
+    assert _groups(_hash(_picture(0)), _hash(ImageOps.flip(_picture(0)))) == [0, 1]
+
+
+def test_the_mirrored_hash_is_the_hash_of_the_mirror_image() -> None:
+    for seed in range(5):
+        picture = _picture(seed)
+        expected, found = _hash(ImageOps.mirror(picture)), mirrored(_hash(picture)[None])[0]
+        assert np.bitwise_count(expected ^ found).sum() <= 16  # of 640 bits: neighbours that are equally bright
+        np.testing.assert_array_equal(mirrored(found[None])[0], _hash(picture))
 
 
 def test_different_pictures_are_not_duplicates() -> None:

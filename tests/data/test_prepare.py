@@ -47,7 +47,7 @@ def test_a_broken_training_photo_is_quarantined_and_the_rows_close_up(root: Path
 
 def test_the_quarantine_is_written_with_the_reason(root: Path) -> None:
     assert _prepare(root).audit.quarantined[0].path == BROKEN
-    text = (root.parent / "study" / "quarantine.csv").read_text(encoding="utf-8")
+    text = (root.parent / "study" / "quarantine.csv").read_text(encoding="utf-8-sig")
     assert text == f"path,reason\n{BROKEN},it is empty (0 bytes)\n"
 
 

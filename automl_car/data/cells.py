@@ -6,13 +6,15 @@ A class folder named `=HYPERLINK(…)` would otherwise run in the program of who
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 
+from automl_car.data.tables import csv_line
+
 BYTE_ORDER_MARK = "\ufeff"
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # with the apostrophes, so that `restore` finds back what had one before
+# OWASP's list, with the wide forms that a Japanese or Korean spreadsheet takes for the same. With the apostrophes, so
+# that `restore` finds back what had one before.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 
 
 def defuse(text: str) -> str:
@@ -35,23 +37,26 @@ def restore(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[str | int | float | bool | None]]) -> str:
-    """A whole CSV file; text is defused, numbers have six digits that count, None is an empty cell.
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]], *, digits: int = 6) -> str:
+    """A whole CSV file for people; every table that is not a prediction is written by it.
 
     It begins with a byte order mark, without which Excel takes UTF-8 for the code page of the machine.
+
+    Args:
+        header: names of the columns; defused like any cell.
+        rows: text is defused, True is yes, None and not a number are an empty cell.
+        digits: of a fraction, that count; 17 keep it exactly.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([defuse(cell) for cell in header])
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return BYTE_ORDER_MARK + text.getvalue()
+    lines = [csv_line([defuse(cell) for cell in header])]
+    lines += [csv_line([_cell(value, digits) for value in row]) for row in rows]
+    return BYTE_ORDER_MARK + "\n".join([*lines, ""])
 
 
-def _cell(value: str | int | float | bool | None) -> str:
-    if value is None:
+def _cell(value: object, digits: int) -> str:
+    if value is None or value != value:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
-    return defuse(value) if isinstance(value, str) else str(value)
+        return f"{value:.{digits}g}"
+    return str(value) if isinstance(value, int) else defuse(str(value))
