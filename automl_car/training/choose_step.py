@@ -125,7 +125,7 @@ def _measure(model: nn.Module, recipe: Recipe, num_classes: int, device: torch.d
     set_training_mode(model, freeze_norm=recipe.freeze_norm)
     splits = device.type == "cpu" and not has_batch_statistics(model)
     smallest = _SMALLEST if splits and recipe.batch_size > _SMALLEST else 0
-    measured = [_first(model, replace(plain_step(device), micro_batch=smallest), example, device)]
+    measured = [time_fitting(model, replace(plain_step(device), micro_batch=smallest), example, device)]
     best = 0
     for change in _changes(measured[0].step, recipe.batch_size, device):
         incumbent = measured[best]
@@ -148,7 +148,7 @@ def _measure(model: nn.Module, recipe: Recipe, num_classes: int, device: torch.d
     return tuple(measured)
 
 
-def _first(model: nn.Module, step: Step, example: Example, device: torch.device) -> Measured:
+def time_fitting(model: nn.Module, step: Step, example: Example, device: torch.device) -> Measured:
     """The step, or with the largest micro-batch that fits into the memory."""
     while True:
         try:
