@@ -61,7 +61,7 @@ class Steps:
             if not math.isfinite(loss):
                 raise NotFiniteError(f"the training loss was {loss} in epoch {self._epoch}, step {number + 1}")
             if not math.isfinite(norm):
-                raise NotFiniteError(f"the gradient was {norm} long in epoch {self._epoch}, step {number + 1}")
+                raise NotFiniteError(f"the norm of the gradient was {norm} in epoch {self._epoch}, step {number + 1}")
         self._seen = until
 
 
@@ -84,9 +84,8 @@ def refuse_weights(states: Iterable[Tensor], when: str) -> None:
         NotFiniteError: one of them is not finite.
     """
     floats = [tensor.detach() for tensor in states if tensor.is_floating_point() and tensor.numel()]
-    largest = float(nn.utils.get_total_norm(floats, math.inf))
-    if not math.isfinite(largest):
-        raise NotFiniteError(f"a weight or statistic was {largest} {when}")
+    if not math.isfinite(float(nn.utils.get_total_norm(floats, math.inf))):
+        raise NotFiniteError(f"a weight or statistic was not finite {when}")
 
 
 def refuse_logits(logits: NDArray[np.float32], rows: str, when: str) -> None:
