@@ -103,21 +103,18 @@ def _refuse_not_finite(trained: Trained) -> None:
 
 def _ending(error: Exception, task: FoldTask, device: torch.device) -> TrainingError | None:
     """What an error says of the recipe, with the fold that met it; None where it is a bug, or of the machine."""
+    label = f"{task.label[0].upper()}{task.label[1:]}"
     if isinstance(error, NotFiniteError):
-        return DivergedError(f"{_first_upper(task.label)}: {error}.")
+        return DivergedError(f"{label} of `{task.recipe.backbone}`: {error}.")
     if isinstance(error, DivergedError):
-        return DivergedError(f"{_first_upper(task.label)}: {error.message}", hint=error.hint)
+        return DivergedError(f"{label} of `{task.recipe.backbone}`: {error.message}", hint=error.hint)
     if not isinstance(error, OutOfMemoryError) and not lacks_memory(error):
         return None
     words = str(error).partition("\n")[0] or type(error).__name__
     return OutOfMemoryError(
-        f"{_first_upper(task.label)}: the memory of {device} does not suffice for `{task.recipe.backbone}` at "
+        f"{label}: the memory of {device} does not suffice for `{task.recipe.backbone}` at "
         f"{task.recipe.image_size} px, batch {task.recipe.batch_size}: {words}"
     )
-
-
-def _first_upper(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _calibrated(logits: NDArray[np.float32], labels: IntArray) -> tuple[float, float]:
