@@ -86,7 +86,8 @@ def fine_tune(
     optimizer, peaks = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=start is not None)
     mean_model = MeanModel(passes.model, recipe.ema * len(batches)) if recipe.ema else None
     random = np.random.default_rng([recipe.seed, 1])
-    state = State(passes.model, mean_model and mean_model.model, optimizer, random, passes.device)
+    mean = None if mean_model is None else mean_model.model
+    state = State(passes.model, mean, optimizer, random, passes.device)
     saved = Saved()
     state.save(saved)
     reached = _go_on(checkpoints, state, saved)
@@ -173,8 +174,9 @@ def _mended(run: Run) -> str:
     """What had to be mended, in words."""
     mended = [f"the learning rate was halved, as {run.rates.halved}"] if run.rates.halved else []
     if run.fit.is_smaller:
+        images = "1 image goes" if run.fit.images == 1 else f"{run.fit.images} images go"
         statistics = ", and batch normalisation takes its statistics from them" if run.fit.least > 1 else ""
-        mended.append(f"{run.fit.images} images go through the network at a time for lack of memory{statistics}")
+        mended.append(f"{images} through the network at a time for lack of memory{statistics}")
     return "; ".join(mended)
 
 

@@ -94,10 +94,12 @@ def _fit(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float) -> Disc
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
+    factor: Tensor
     try:
-        return torch.linalg.cholesky(covariance)
-    except torch.linalg.LinAlgError as error:
+        factor = torch.linalg.cholesky(covariance)
+    except torch._C._LinAlgError as error:  # torch.linalg.LinAlgError, as type checkers know it
         raise DivergedError(f"The covariance of the features cannot be factored: {error}") from error
+    return factor
 
 
 def _class_means(rows: Rows, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

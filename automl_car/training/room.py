@@ -100,8 +100,8 @@ class Fit:
             raise error
         if self._halvings == MOST_HALVINGS or self.images // 2 < self.least:
             words = str(error).partition("\n")[0] or type(error).__name__
-            at_a_time = f"{self.images} image{'s' if self.images > 1 else ''} at a time"
-            raise OutOfMemoryError(f"{at_a_time} are still too many in {self.kind}: {words}") from error
+            at_a_time = f"{self.images} images at a time are" if self.images > 1 else "1 image at a time is"
+            raise OutOfMemoryError(f"{at_a_time} still too much in {self.kind}: {words}") from error
         self.images //= 2
         self._halvings += 1
         self._tell(self.images)

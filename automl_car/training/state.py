@@ -62,7 +62,7 @@ class State:
                 into.tensors[name].copy_(tensor)
             else:
                 into.tensors[name] = tensor.to("cpu", copy=True)
-        into.random = self.random.bit_generator.state
+        into.random = dict(self.random.bit_generator.state)
 
     def restore(self, saved: Saved) -> None:
         """Put everything back, in place: others hold on to these tensors."""
@@ -94,19 +94,15 @@ class State:
     def _restore_optimizer(self, saved: dict[str, Tensor]) -> None:
         """Each tensor gets the memory layout of its parameter, which fused steps rely on; before a first step, none."""
         self.optimizer.state.clear()
-        by_number: dict[int, dict[str, Tensor]] = {}
+        parameters = self._parameters()
         for path, value in saved.items():
             number, _, name = path.partition(".")
-            by_number.setdefault(int(number), {})[name] = value
-        parameters = self._parameters()
-        for number, values in by_number.items():
-            like = parameters[number].detach()
-            self.optimizer.state[parameters[number]] = {
-                name: torch.empty_like(like).copy_(value)
-                if value.shape == like.shape
-                else value.to(like.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
-                for name, value in values.items()
-            }
+            parameter = parameters[int(number)]
+            if value.shape == parameter.shape:
+                own = torch.empty_like(parameter.detach()).copy_(value)
+            else:  # the number of steps
+                own = value.to(parameter.device if self.optimizer.defaults.get("fused") else "cpu", copy=True)
+            self.optimizer.state[parameter][name] = own
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

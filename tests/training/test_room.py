@@ -74,7 +74,7 @@ def test_batch_statistics_of_fewer_images_are_told_and_never_those_of_one() -> N
     recipe = replace(RECIPE, freeze_norm=False)
     told = run(recipe, TooLarge(3, inner=normalised())).best.mended
     assert told.endswith("for lack of memory, and batch normalisation takes its statistics from them")
-    with pytest.raises(OutOfMemoryError, match="3 images at a time are still too many in training: CUDA out of memory"):
+    with pytest.raises(OutOfMemoryError, match="3 images at a time are still too much in training: CUDA out of memory"):
         run(recipe, TooLarge(2, inner=normalised()))
     assert run(replace(recipe, batch_size=10), TooLarge(2, inner=normalised())).best.micro_batch == 2
 
@@ -149,7 +149,7 @@ def test_work_is_called_again_with_half_as_many_images_at_most_four_times() -> N
         asked.append(images)
         raise MemoryError
 
-    with pytest.raises(OutOfMemoryError, match="4 images at a time are still too many in features: MemoryError"):
+    with pytest.raises(OutOfMemoryError, match="4 images at a time are still too much in features: MemoryError"):
         fitting(Fit(64, "features"), work)
     assert asked == [64, 32, 16, 8, 4]
 
