@@ -94,12 +94,10 @@ def _fit(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float) -> Disc
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
-    factor: Tensor
-    try:
-        factor = torch.linalg.cholesky(covariance)
-    except torch._C._LinAlgError as error:  # torch.linalg.LinAlgError, as type checkers know it
-        raise DivergedError(f"The covariance of the features cannot be factored: {error}") from error
-    return factor
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if int(failed) or not bool(torch.isfinite(factor).all()):
+        raise DivergedError("The covariance of the features within classes cannot be factored: it is not finite.")
+    return factor  # type: ignore[no-any-return]
 
 
 def _class_means(rows: Rows, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -128,16 +128,16 @@ def too_large_for(training: int, prediction: int = 1000) -> Callable[[nn.Module,
     return fault
 
 
-@pytest.mark.parametrize("step", ["plain", "auto"])
-def test_a_fold_that_had_to_be_halved_comes_to_the_same_and_says_so(bench: Bench, step: str) -> None:
+@pytest.mark.parametrize(("step", "rounding"), [("plain", 1e-4), ("auto", 0.02)])  # what is measured may be bfloat16
+def test_a_fold_that_had_to_be_halved_comes_to_the_same_and_says_so(bench: Bench, step: str, rounding: float) -> None:
     whole, halved = (bench.task(SPECIAL, study=name, step=step) for name in ("whole", "halved"))
     offer(bench, too_large_for(8)).train(whole)
     result = offer(bench, too_large_for(3, 2)).train(halved)
     assert result.step["micro_batch"] == 2
     assert "2 images go through the network at a time for lack of memory" in result.mended
     first, second = read_logits(halved.fold_directory), read_logits(whole.fold_directory)
-    np.testing.assert_allclose(first.oof, second.oof, atol=1e-4)
-    np.testing.assert_allclose(first.test, second.test, atol=1e-4)
+    np.testing.assert_allclose(first.oof, second.oof, atol=rounding)
+    np.testing.assert_allclose(first.test, second.test, atol=rounding)
 
 
 def test_the_next_fold_begins_with_what_fitted(bench: Bench) -> None:
