@@ -160,6 +160,9 @@ class TrainingConfig(_Section):
     step: Literal["auto", "plain"] = Field(
         "auto", description="auto: precision, memory layout and micro-batch by measurement; plain: the usual ones"
     )
+    checkpoint_seconds: NotNegative = Field(
+        60.0, description="an epoch that takes so long is kept on the disk until its fold is finished"
+    )
 
 
 class PruningConfig(_Section):

@@ -209,6 +209,7 @@ class FoldTask:
         to_beat: the curve that a fine-tuning is stopped for falling behind; empty where there is none.
         test_fold: a fold that plays the test set: its rows are not trained on, and the test logits are theirs. None
             for the real test set.
+        checkpoint_seconds: an epoch that takes so long is kept on the disk; a fold that was killed goes on after it.
     """
 
     recipe: Recipe
@@ -222,6 +223,7 @@ class FoldTask:
     step: StepChoice = "auto"
     to_beat: Points = ()
     test_fold: int | None = None
+    checkpoint_seconds: float = 60.0
 
     @property
     def fold_directory(self) -> Path:
@@ -334,6 +336,8 @@ class FoldResult:
         step: how its passes were computed: precision, memory layout, micro-batch; empty for heads.
         view_losses: (number of views, log loss after the temperature that fits them), fewest views first; the last one
             is of all views, and its log loss is `log_loss`. Empty for refits, and for folds of earlier versions.
+        mended: what went wrong on the way and was mended, in words: a learning rate that was halved where numbers were
+            not finite, images that did not fit into the memory. Empty where nothing did.
     """
 
     recipe_id: str
@@ -350,6 +354,7 @@ class FoldResult:
     step: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     view_losses: tuple[tuple[int, float], ...] = ()
+    mended: str = ""
 
 
 # ---- ensemble -------------------------------------------------------------------------------------------------------

@@ -54,7 +54,9 @@ class Study:
         retry_of: int | None = None,
     ) -> None:
         """A trial with these finished folds; the more noise, the worse it is."""
-        logits = TRUTH + np.random.default_rng(int(recipe_id, 16)).normal(scale=noise, size=TRUTH.shape)
+        logits = TRUTH + np.random.default_rng(int(recipe_id, 16)).normal(
+            scale=abs(noise) if np.isfinite(noise) else 1.0, size=TRUTH.shape
+        )
         for fold in folds:
             rows = FOLDS.validation_rows(fold)
             result = FoldResult(recipe_id, fold, "finished", noise, noise, 1.0, (), 1.0)
@@ -121,6 +123,42 @@ def test_it_joins_before_its_retry_has_run(study: Study) -> None:
     study.stop("c", 0.3, (0, 2))
     study.add("c", 0.3, (), TrialState.WAITING, retry_of=2)
     assert "trial 2" in study.members()
+
+
+def _spoil(study: Study, recipe_id: str, fold: int) -> None:
+    """Logits that are not numbers, in a fold that says that it is fine."""
+    rows = FOLDS.validation_rows(fold)
+    oof, test = np.full((len(rows), CLASSES), np.nan, np.float32), np.zeros((TESTS, CLASSES), np.float32)
+    task = FoldTask(Recipe("toy"), recipe_id, fold, study.workspace.checkpoints("main"), Path())
+    write_fold(task, FoldResult(recipe_id, fold, "finished", 0.1, 0.1, 1.0, (), 1.0), FoldLogits(rows, oof, test), b"")
+
+
+def test_a_trial_whose_logits_are_not_finite_never_joins_however_good_it_says_it_is(study: Study) -> None:
+    study.add("c", 0.1)
+    _spoil(study, "c", 2)
+    assert "trial 2" not in study.members()
+
+
+def test_a_trial_whose_log_loss_is_not_finite_never_joins_and_is_never_best(study: Study) -> None:
+    study.add("c", 0.1)
+    study.add("d", np.inf)
+    study.add("e", -np.inf)
+    assert study.built().best_trial == 2
+    assert study.members() <= {"trial 0", "trial 1", "trial 2"}
+
+
+def test_a_stopped_trial_whose_logits_or_log_loss_are_not_finite_does_not_join(study: Study) -> None:
+    study.stop("c", 0.3, (0, 2))
+    _spoil(study, "c", 2)
+    study.stop("d", np.inf, (0, 1, 2))
+    assert not {"trial 2", "trial 3"} & study.members()
+
+
+def test_of_trials_that_are_all_not_finite_there_is_no_ensemble(tmp_path: Path) -> None:
+    study = Study(tmp_path)
+    study.stop("c", 0.3, (0, 2))
+    _spoil(study, "c", 0)
+    assert study.built().ensemble is None
 
 
 def test_without_a_stopped_trial_the_numbers_are_of_all_photos(study: Study) -> None:

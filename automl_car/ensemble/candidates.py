@@ -58,6 +58,11 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
     )
 
 
+def is_finite(candidate: Candidate) -> bool:
+    """Whether all logits are numbers. No fold is stored whose logits are not, but the files may be of anyone."""
+    return all(np.isfinite(logits).all() for logits in (candidate.oof_logits, candidate.test_logits))
+
+
 def _view_losses(directory: Path) -> ViewLosses:
     result = read_result(directory, check_files=False)
     return result.view_losses if result else ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset
 from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
-from automl_car.ensemble.candidates import read_candidate, rows_of
+from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
 from automl_car.ensemble.joining import join_stopped, on_rows
 from automl_car.errors import StoreError, StudyError
 from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray, Member
@@ -142,7 +143,8 @@ def complete_candidates(study: optuna.Study, finished: FinishedFolds) -> tuple[C
         StoreError: a fold is damaged.
     """
     with _damage_explained():
-        return tuple(finished.candidate(trial, range(finished.folds.count)) for trial in _distinct(study))
+        every = range(finished.folds.count)
+        return tuple(one for trial in _distinct(study) if is_finite(one := finished.candidate(trial, every)))
 
 
 @contextmanager
@@ -167,6 +169,9 @@ def _pool(study: optuna.Study, finished: FinishedFolds, top_k: int, thorough: bo
     if not complete:
         return _pool_of_one(study, finished, top_k)
     candidates = [finished.candidate(trial, range(finished.folds.count)) for trial in complete]
+    candidates = [candidate for candidate in candidates if is_finite(candidate)]
+    if not candidates:
+        return None
     every = np.arange(len(finished.labels))
     alone = _build(candidates, finished, every, top_k, compare=thorough)
     stopped = _stopped(study, complete)
@@ -196,13 +201,16 @@ def _build(
 
 def _pool_of_one(study: optuna.Study, finished: FinishedFolds, top_k: int) -> Pooled | None:
     """While no trial is complete: of the one with most finished folds, on the rows of those folds."""
-    begun = [trial for trial in study.get_trials(deepcopy=False) if fold_losses(trial)]
+    begun = [trial for trial in study.get_trials(deepcopy=False) if _all_finite(fold_losses(trial))]
     if not begun:
         return None
     most = min(begun, key=lambda trial: (-len(fold_losses(trial)), trial.number))
     done = sorted(fold_losses(most))
     rows = rows_of(finished.folds, done)
-    built = _build([finished.candidate(most, done)], finished, rows, top_k, compare=False)
+    candidate = finished.candidate(most, done)
+    if not is_finite(candidate):
+        return None
+    built = _build([candidate], finished, rows, top_k, compare=False)
     return Pooled(built, rows, _why_partial(most, rows, finished))
 
 
@@ -225,7 +233,9 @@ def _stopped(study: optuna.Study, complete: Sequence[FrozenTrial]) -> FrozenTria
     stopped = [
         trial
         for trial in trials
-        if trial.state == TrialState.FAIL and fold_losses(trial) and trial.user_attrs["recipe_id"] not in ended
+        if trial.state == TrialState.FAIL
+        and _all_finite(fold_losses(trial))
+        and trial.user_attrs["recipe_id"] not in ended
     ]
     compared = [fold_losses(trial) for trial in complete]
     return min(
@@ -233,6 +243,11 @@ def _stopped(study: optuna.Study, complete: Sequence[FrozenTrial]) -> FrozenTria
         key=lambda trial: (-len(fold_losses(trial)), expected_mean(fold_losses(trial), compared), trial.number),
         default=None,
     )
+
+
+def _all_finite(losses: Mapping[int, float]) -> bool:
+    """Whether there are any, and every one is a number."""
+    return bool(losses) and all(math.isfinite(loss) for loss in losses.values())
 
 
 def _ended_for_good(trial: FrozenTrial) -> bool:
@@ -247,6 +262,8 @@ def _join(
     try:
         more = finished.candidate(stopped, done)
     except StoreError:  # the ensemble can do without it; the search trains that fold again when it goes on
+        return None
+    if not is_finite(more):
         return None
     rows = rows_of(finished.folds, done)
     on_rows(candidates, rows)

@@ -165,6 +165,7 @@ class _Bench:
                 workers=self.config.training.workers,
                 step=self.config.training.step,
                 test_fold=test_fold,
+                checkpoint_seconds=self.config.training.checkpoint_seconds,
             )
             for fold in member.folds
             if fold != test_fold

@@ -192,6 +192,7 @@ def _job(
         deadline=pick_deadline(config, began),
         workers=config.training.workers,
         step=config.training.step,
+        checkpoint_seconds=config.training.checkpoint_seconds,
     )
 
 

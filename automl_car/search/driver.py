@@ -42,7 +42,8 @@ def run_search(
         after_complete: called after each complete trial.
 
     Raises:
-        StudyError: three trials in a row failed for the same reason.
+        StudyError: three trials in a row failed for one reason, or diverged or lacked memory where that cannot be
+            their recipes' fault.
     """
     if queued := close_interrupted(job.study):
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
@@ -117,11 +118,13 @@ class _Ends:
             return next(run)
         except StopIteration as stop:
             outcome: Outcome = stop.value
-        self._failures = [*self._failures, outcome.reason] if _is_bug(outcome) else []
+        fails = outcome.cause or _is_bug(outcome)
+        self._failures = [*self._failures, outcome.cause or outcome.reason] if fails else []
         last = self._failures[-MAX_EQUAL_FAILURES:]
         if len(last) == MAX_EQUAL_FAILURES and len(set(last)) == 1:
+            cause = f"{outcome.cause}. The last one: " if outcome.cause else ""
             raise StudyError(
-                f"{MAX_EQUAL_FAILURES} trials in a row failed for one reason: {outcome.reason}",
+                f"{MAX_EQUAL_FAILURES} trials in a row failed for one reason: {cause}{outcome.reason}",
                 hint="mend it and run the same command again; nothing that was trained is lost.",
             )
         if outcome.state == TrialState.COMPLETE:

@@ -38,12 +38,17 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: its state, its log loss when complete, and why when not."""
+    """How a trial ended: its state, its log loss when complete, and why when not.
+
+    Attributes:
+        cause: what would make other trials end like this one; where it is empty, `reason` tells failures apart.
+    """
 
     state: TrialState
     log_loss: float | None = None
     reason: str = ""
     interrupted: bool = False
+    cause: str = ""
 
     @property
     def word(self) -> str:
@@ -64,6 +69,7 @@ class Job:
         seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
+        checkpoint_seconds: an epoch that takes so long is kept on the disk until its fold is finished.
     """
 
     study: optuna.Study
@@ -80,3 +86,4 @@ class Job:
     deadline: float | None = None
     workers: int | None = None
     step: StepChoice = "auto"
+    checkpoint_seconds: float = 60.0

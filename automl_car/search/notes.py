@@ -38,8 +38,9 @@ def note_trial(trial: optuna.Trial, recipe: Recipe, state: str, reason: str, res
         for fold, result in sorted(results.items())
     )
     table = f"\n| fold | log loss | temperature | epochs | seconds |\n| --- | --- | --- | --- | --- |\n{rows}\n"
+    mended = "".join(f"* fold {fold}: {result.mended}\n" for fold, result in sorted(results.items()) if result.mended)
     ending = f"**{state}**: {reason}" if reason else f"**{state}**"
-    save_note(trial, f"{ending}\n\n{what}\n{table if results else ''}")
+    save_note(trial, f"{ending}\n\n{what}\n{table if results else ''}\n{mended}")
 
 
 def copy_notes(old: optuna.Study, new: optuna.Study) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ METRIC = "log_loss"
 INTERRUPTED = "interrupted"  # user attribute of a trial that a stop cut off; its recipe is continued later
 NOT_OFFERED = "not_offered"  # user attribute of such a trial while the space lacks what it is made of
 RETRY_OF = "retry_of"
+MENDED = "mended"  # user attribute: by fold, what went wrong in training and was mended, in words
 DIVERGED = "diverged"  # user attribute of a trial that diverged or did not fit into the memory
 OVERRIDES = "overrides"  # user attribute: fields of the recipe that were settled before the trial was asked
 FIXED = "fixed_params"  # Optuna's own attribute: parameters that a trial was enqueued with
@@ -114,9 +116,10 @@ def counted_trials(study: optuna.Study) -> int:
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Complete trials, best first."""
+    """Complete trials, best first. One whose value is not finite is none: no version of automl-car tells such a one."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(complete, key=lambda trial: (trial.value, trial.number))
+    finite = [trial for trial in complete if trial.value is not None and math.isfinite(trial.value)]
+    return sorted(finite, key=lambda trial: (trial.value, trial.number))
 
 
 def close_interrupted(study: optuna.Study) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Generator, Iterable, Mapping
@@ -17,8 +18,17 @@ from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge
 from automl_car.search.notes import note_trial
 from automl_car.search.space import suggest_recipe
-from automl_car.search.study import DIVERGED, INTERRUPTED, OVERRIDES, counted_trials, make_sampler
+from automl_car.search.study import (
+    DIVERGED,
+    INTERRUPTED,
+    MENDED,
+    OVERRIDES,
+    complete_trials,
+    counted_trials,
+    make_sampler,
+)
 from automl_car.store import read_result, set_aside
+from automl_car.unfinished import drop_checkpoints
 
 Run = Generator[float, None, Outcome]
 
@@ -43,7 +53,8 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
     except (DivergedError, OutOfMemoryError) as error:
         trial.set_user_attr(DIVERGED, True)
         _store_time(trial, began, results)
-        outcome = Outcome(TrialState.PRUNED, reason=error.message)  # TPE learns from it; from FAIL it would not
+        # TPE learns from it; from FAIL it would not.
+        outcome = Outcome(TrialState.PRUNED, reason=error.message, cause=_cause(job.study, recipe, error))
     except WeightsError as error:  # no recipe can mend it, so the search stops, and goes on when the weights are there
         _tell(job.study, trial, Outcome(TrialState.FAIL, reason=error.message, interrupted=True))
         raise
@@ -56,6 +67,8 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
         raise
     note_trial(trial, recipe, outcome.word, outcome.reason, results)
     _tell(job.study, trial, outcome)
+    if not outcome.interrupted:
+        drop_checkpoints(job.directory / recipe.id(job.folds))
     view.trial_ended(trial.number, outcome)
     return outcome
 
@@ -88,6 +101,7 @@ def fold_task(job: Job, recipe: Recipe, recipe_id: str, fold: int, to_beat: Poin
         workers=job.workers,
         step=job.step,
         to_beat=to_beat,
+        checkpoint_seconds=job.checkpoint_seconds,
     )
 
 
@@ -124,6 +138,8 @@ def _train_folds(
             trial.report(judge.expected({fold: result.log_loss}), step=0)
             trial.set_user_attr("seconds", round(result.seconds, 1))
             return Outcome(TrialState.PRUNED, reason=f"fold {fold}: {result.reason}")
+        if not math.isfinite(result.log_loss):  # of an executor or a version that let it through
+            raise DivergedError(f"Fold {fold}: its log loss was {result.log_loss}.")
         results[fold] = result
         losses = {done: finished.log_loss for done, finished in results.items()}
         _store_folds(trial, losses, results.values())
@@ -150,6 +166,20 @@ def _store_folds(trial: optuna.Trial, losses: Mapping[int, float], results: Iter
     trial.set_user_attr(FOLD_LOSSES, {str(fold): loss for fold, loss in losses.items()})
     trial.set_user_attr("fold_epochs", {str(result.fold): len(result.curve) for result in finished})
     trial.set_user_attr("seconds", round(sum(result.seconds for result in finished), 1))
+    if mended := {str(result.fold): result.mended for result in finished if result.mended}:
+        trial.set_user_attr(MENDED, mended)
+
+
+def _cause(study: optuna.Study, recipe: Recipe, error: DivergedError | OutOfMemoryError) -> str:
+    """What may be wrong with the data or the machine; empty where it is more likely to be the recipe's own fault."""
+    complete = [trial.user_attrs["recipe"] for trial in complete_trials(study)]
+    what = "too little memory" if isinstance(error, OutOfMemoryError) else "training diverges"
+    if not complete:
+        return f"{what}, and no trial is complete"
+    names = ("backbone", "tuning", "image_size", "batch_size")
+    own = recipe.to_json()
+    fitted = any(all(other[name] == own[name] for name in names) for other in complete)
+    return f"{what} where it sufficed before" if fitted and isinstance(error, OutOfMemoryError) else ""
 
 
 def _store_time(trial: optuna.Trial, began: float, results: Mapping[int, FoldResult]) -> None:

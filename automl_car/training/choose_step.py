@@ -19,13 +19,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.files import write_atomically
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.device import device_name
 from automl_car.training.optimizer import set_training_mode
+from automl_car.training.room import free_memory, has_batch_statistics, lacks_memory
 from automl_car.training.step import Passes, Step, passes, plain_step
 
 _VERSION = 1  # raise it when what is measured changes
@@ -82,18 +82,7 @@ def measured_steps(
         cache: folder of all caches.
         tell: called before something is measured.
     """
-    what = {
-        "version": _VERSION,
-        "backbone": backbone.name,
-        "source": backbone.source,
-        "params": own_values(backbone.name, dict(recipe.params)),
-        "image_size": recipe.image_size,
-        "batch_size": recipe.batch_size,
-        "freeze_norm": recipe.freeze_norm,
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
+    what = key_of(backbone, recipe, device)
     file = cache / "steps" / f"{fingerprint(what)}.json"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))["measured"]
@@ -107,6 +96,22 @@ def measured_steps(
     return measured
 
 
+def key_of(backbone: Backbone, recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """What a measurement depends on."""
+    return {
+        "version": _VERSION,
+        "backbone": backbone.name,
+        "source": backbone.source,
+        "params": own_values(backbone.name, dict(recipe.params)),
+        "image_size": recipe.image_size,
+        "batch_size": recipe.batch_size,
+        "freeze_norm": recipe.freeze_norm,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
@@ -118,9 +123,9 @@ def _measure(model: nn.Module, recipe: Recipe, num_classes: int, device: torch.d
     stop = time.perf_counter() + _PATIENCE
     example = example_batch(recipe, num_classes, device)
     set_training_mode(model, freeze_norm=recipe.freeze_norm)
-    splits = device.type == "cpu" and not _has_batch_statistics(model)
+    splits = device.type == "cpu" and not has_batch_statistics(model)
     smallest = _SMALLEST if splits and recipe.batch_size > _SMALLEST else 0
-    measured = [_first(model, replace(plain_step(device), micro_batch=smallest), example, device)]
+    measured = [time_fitting(model, replace(plain_step(device), micro_batch=smallest), example, device)]
     best = 0
     for change in _changes(measured[0].step, recipe.batch_size, device):
         incumbent = measured[best]
@@ -134,24 +139,38 @@ def _measure(model: nn.Module, recipe: Recipe, num_classes: int, device: torch.d
             continue
         again = time_step(passes(model, incumbent.step, device), *_part(incumbent.step, example))
         measured[best] = replace(incumbent, seconds=min(incumbent.seconds, again.seconds))
-        measured.append(time_step(passes(model, candidate, device), images, targets))
+        found = _time_if_it_fits(passes(model, candidate, device), images, targets)
+        if found is None:
+            continue
+        measured.append(found)
         if not measured[-1].setup and measured[-1].seconds < _MARGIN * measured[best].seconds:
             best = len(measured) - 1
     return tuple(measured)
 
 
-def _first(model: nn.Module, step: Step, example: Example, device: torch.device) -> Measured:
-    """The step, or with the largest micro-batch that fits into the memory of a GPU."""
+def time_fitting(model: nn.Module, step: Step, example: Example, device: torch.device) -> Measured:
+    """The step, or with the largest micro-batch that fits into the memory."""
     while True:
         try:
             return time_step(passes(model, step, device), *_part(step, example))
-        except torch.OutOfMemoryError:
+        except Exception as error:
             half = (step.micro_batch or len(example[0])) // 2
-            if not half or _has_batch_statistics(model):  # statistics of half a batch are others
+            if not lacks_memory(error) or half < (2 if has_batch_statistics(model) else 1):
                 raise
-            step = replace(step, micro_batch=half)
-            model.zero_grad(set_to_none=True)
-            torch.cuda.empty_cache()
+        step = replace(step, micro_batch=half)
+        model.zero_grad(set_to_none=True)
+        free_memory()
+
+
+def _time_if_it_fits(network: Passes, images: Tensor, targets: Tensor) -> Measured | None:
+    try:
+        return time_step(network, images, targets)
+    except Exception as error:
+        if not lacks_memory(error):
+            raise
+    network.model.zero_grad(set_to_none=True)
+    free_memory()
+    return None
 
 
 def _changes(first: Step, batch_size: int, device: torch.device) -> Iterator[dict[str, Any]]:
@@ -202,11 +221,6 @@ def _part(step: Step, example: Example) -> Example:
     images, targets = example
     count = step.micro_batch or len(images)
     return images[:count], targets[:count]
-
-
-def _has_batch_statistics(model: nn.Module) -> bool:
-    """Whether an image's logits depend on the images beside it."""
-    return any(isinstance(layer, _BatchNorm) and layer.training for layer in model.modules())
 
 
 def _now(device: torch.device) -> float:

@@ -23,10 +23,12 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError
 from automl_car.files import complete_folder
 from automl_car.records import Recipe, fingerprint
+from automl_car.training.choose_step import key_of
 from automl_car.training.folding import inference_passes
 from automl_car.training.mapped import append_rows, wait_for_disk, write_header
 from automl_car.training.model import build_model, classifier, feature_extractor
 from automl_car.training.photos import Pick
+from automl_car.training.room import Room, free_memory
 from automl_car.training.step import Passes
 from automl_car.training.viewing import view_batches
 from automl_car.training.views import View
@@ -66,7 +68,7 @@ def frozen_features(
     directory = cache / "features" / _key(backbone, recipe, prepared)
     missing = [view for view in views if not (directory / view.name).is_dir()]
     if missing:
-        network = _network(backbone, recipe, prepared.dataset.num_classes, device)
+        network = _network(backbone, recipe, prepared.dataset.num_classes, device, cache)
         _write_views(directory, missing, network, prepared, progress)
     return Features(*(tuple(np.load(directory / view.name / file, mmap_mode="r") for view in views) for file in _FILES))
 
@@ -103,14 +105,16 @@ class _Network:
     image_size: int
     width: int
     passes: Passes
+    room: Room
 
 
-def _network(backbone: Backbone, recipe: Recipe, num_classes: int, device: torch.device) -> _Network:
+def _network(backbone: Backbone, recipe: Recipe, num_classes: int, device: torch.device, cache: Path) -> _Network:
     torch.manual_seed(recipe.seed)
     model = build_model(backbone, recipe, num_classes)
     width = classifier(model, num_classes).in_features
     network = inference_passes(feature_extractor(model, num_classes), recipe.image_size, device)
-    return _Network(backbone, recipe.image_size, width, network)
+    room = Room.of(cache, key_of(backbone, recipe, device))
+    return _Network(backbone, recipe.image_size, width, network, room)
 
 
 # ---- all photos -----------------------------------------------------------------------------------------------------
@@ -139,14 +143,28 @@ def _write_views(
 def _features(
     network: _Network, views: Sequence[View], pick: Pick, rows: int
 ) -> Iterator[Mapping[View, NDArray[np.float16]]]:
-    """For each batch of photos, the features float16 (b, D) of every view."""
+    """For each batch of photos, the features float16 (b, D) of every view; smaller batches where memory runs out."""
+    fit, done = network.room.fit("features", max(1, _BATCH // len(views))), 0
+    while done < rows:
+        try:
+            for features in _in_batches(network, views, pick, range(done, rows), fit.images):
+                done += len(features[views[0]])
+                yield features
+        except Exception as error:
+            fit.halve_after(error)
+        free_memory()
+
+
+def _in_batches(
+    network: _Network, views: Sequence[View], pick: Pick, rows: range, batch_size: int
+) -> Iterator[Mapping[View, NDArray[np.float16]]]:
     batches = view_batches(
         pick,
-        range(rows),
+        rows,
         views,
         backbone=network.backbone,
         image_size=network.image_size,
-        batch_size=max(1, _BATCH // len(views)),
+        batch_size=batch_size,
         device=network.passes.device,
     )
     for batch in batches:

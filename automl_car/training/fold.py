@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from automl_car.catalog.manager import Catalog
 from automl_car.curve import why_beaten
 from automl_car.data.prepare import Prepared
-from automl_car.errors import OutOfMemoryError, PluginError
+from automl_car.errors import DivergedError, OutOfMemoryError, PluginError, TrainingError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, FoldResult, FoldTask, IntArray
 from automl_car.store import FoldLogits, write_fold
@@ -23,9 +23,12 @@ from automl_car.temperature import fit_temperature
 from automl_car.training import device as devices
 from automl_car.training.checkpoint import to_safetensors, versions
 from automl_car.training.clock import Clock, OutOfTimeError
+from automl_car.training.health import NotFiniteError, refuse_logits, refuse_weights
+from automl_car.training.room import lacks_memory
 from automl_car.training.tune_full import tune_full
 from automl_car.training.tune_head import tune_head
 from automl_car.training.work import Report, Trained, Work
+from automl_car.unfinished import drop_checkpoint
 
 
 def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Report) -> FoldResult:
@@ -52,18 +55,18 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
     work = Work(task, catalog, prepared, device, Clock(task.deadline), report)
     try:
         trained = _run(tune_head(work) if task.recipe.tuning == "head" else tune_full(work), task, curve, report)
-    except OutOfTimeError as stop:
+        _refuse_not_finite(trained)
+    except OutOfTimeError as stop:  # a checkpoint stays: the fold goes on in the next run
         return _ended_early(task, "stopped", curve, str(stop), began)
     except _BeatenError as stop:
+        drop_checkpoint(task.fold_directory)
         return _ended_early(task, "beaten", curve, str(stop), began)
-    except (MemoryError, RuntimeError) as error:
-        if not _lacks_memory(error):
+    except Exception as error:
+        ending = _ending(error, task, device)
+        if ending is None:
             raise
-        words = str(error).partition("\n")[0] or type(error).__name__
-        raise OutOfMemoryError(
-            f"The memory of {device} does not suffice for `{task.recipe.backbone}` at {task.recipe.image_size} px, "
-            f"batch {task.recipe.batch_size}: {words}"
-        ) from error
+        drop_checkpoint(task.fold_directory)
+        raise ending from error
     rows = prepared.folds.validation_rows(task.fold)
     labels = np.asarray(prepared.dataset.labels)[rows]
     *fewer, logits = (FoldLogits(rows, said.validation, said.test, views) for views, said in trained.by_views.items())
@@ -77,15 +80,41 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         raw_log_loss=log_loss(logits.oof, labels) if len(rows) else math.nan,
         temperature=temperature,
         curve=tuple(curve),
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - began + trained.seconds_before,
         peak_memory_bytes=devices.peak_memory_bytes(device),
         images_per_second=trained.images_per_second,
         step=trained.step,
         versions=versions(),
         view_losses=tuple((views, loss) for views, (_, loss) in judged.items()),
+        mended=trained.mended,
     )
     write_fold(task, result, logits, to_safetensors(trained.model), fewer)
+    drop_checkpoint(task.fold_directory)
     return result
+
+
+def _refuse_not_finite(trained: Trained) -> None:
+    """A fold whose weights or logits are not finite is not stored, whatever its log loss."""
+    refuse_weights(trained.model.values(), "in the end")
+    for said in trained.by_views.values():
+        refuse_logits(said.validation, "validation photos", "in the end")
+        refuse_logits(said.test, "test photos", "in the end")
+
+
+def _ending(error: Exception, task: FoldTask, device: torch.device) -> TrainingError | None:
+    """What an error says of the recipe, with the fold that met it; None where it is a bug, or of the machine."""
+    label = f"{task.label[0].upper()}{task.label[1:]}"
+    if isinstance(error, NotFiniteError):
+        return DivergedError(f"{label} of `{task.recipe.backbone}`: {error}.")
+    if isinstance(error, DivergedError):
+        return DivergedError(f"{label} of `{task.recipe.backbone}`: {error.message}", hint=error.hint)
+    if not isinstance(error, OutOfMemoryError) and not lacks_memory(error):
+        return None
+    words = str(error).partition("\n")[0] or type(error).__name__
+    return OutOfMemoryError(
+        f"{label}: the memory of {device} does not suffice for `{task.recipe.backbone}` at "
+        f"{task.recipe.image_size} px, batch {task.recipe.batch_size}: {words}"
+    )
 
 
 def _calibrated(logits: NDArray[np.float32], labels: IntArray) -> tuple[float, float]:
@@ -145,8 +174,3 @@ def _ended_early(
         time.monotonic() - began,
         reason=reason,
     )
-
-
-def _lacks_memory(error: Exception) -> bool:
-    """Whether memory ran out: for that of the host, torch raises a RuntimeError like any other."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -9,86 +9,46 @@ the first steps do not spoil them.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from automl_car.catalog.records import Augmentation, Backbone, own_values
-from automl_car.errors import DivergedError
-from automl_car.losses import log_loss
-from automl_car.records import Epoch, IntArray, Recipe
-from automl_car.temperature import fit_temperature
+from automl_car.records import Epoch, Recipe
 from automl_car.training.augment import build_transform
+from automl_car.training.epoch import Run, Split, run_epoch
 from automl_car.training.head import LinearHead
-from automl_car.training.inference import predict_logits
+from automl_car.training.health import Rates
 from automl_car.training.loader import Batch, EpochBatches, TrainingPhotos, training_loader
-from automl_car.training.mixing import mirror, mix
 from automl_car.training.model import classifier
-from automl_car.training.optimizer import MeanModel, make_optimizer, schedule, set_rates, set_training_mode
-from automl_car.training.photos import Normaliser, Pick
+from automl_car.training.optimizer import MeanModel, make_optimizer
+from automl_car.training.photos import Normaliser
 from automl_car.training.progressive import image_sides
+from automl_car.training.resume import Checkpoints, Reached
+from automl_car.training.room import Room
+from automl_car.training.state import Saved, State
 from automl_car.training.step import Passes
-from automl_car.training.views import choose_views
-
-_LEARNT_NOTHING = 0.9  # share of the log loss of guessing, after calibration
-_LOOK_EVERY = 16  # steps between looks at the loss: each look waits for the device
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The rows of one fold and where their photos come from.
-
-    Attributes:
-        pick: returns the photo of a training row as uint8 (H, W, 3).
-        labels: of all training rows.
-        training, validation: rows of the fold; without any of the latter, no epoch is judged.
-    """
-
-    pick: Pick
-    labels: tuple[int, ...]
-    training: IntArray
-    validation: IntArray
 
 
 @dataclass(frozen=True, eq=False)
 class BestModel:
-    """The weights of the epoch that is kept, and how fast training went."""
+    """The weights of the epoch that is kept, how fast training went, and what had to be mended on the way.
+
+    Attributes:
+        seconds_before: that earlier runs of the fold took, where it went on from a checkpoint.
+        micro_batch: images that fitted into the memory at a time; 0 where they never had to be halved.
+        mended: in words; empty where nothing had to be.
+    """
 
     state: dict[str, Tensor]
     images_per_second: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """What stays the same from step to step."""
-
-    passes: Passes
-    mean_model: MeanModel | None
-    optimizer: torch.optim.Optimizer
-    rates: list[float]
-    recipe: Recipe
-    backbone: Backbone
-    num_classes: int
-    normalise: Normaliser
-    steps: int
-    random: np.random.Generator
-    check: Callable[[float], None]
-
-    @property
-    def judged(self) -> Passes:
-        """Passes of the network that is validated and kept: the running mean, if there is one."""
-        if self.mean_model is None:
-            return self.passes
-        mean = self.mean_model.model
-        return Passes(mean, self.passes.step, self.passes.device, mean)
+    seconds_before: float = 0.0
+    micro_batch: int = 0
+    mended: str = ""
 
 
 def fine_tune(
@@ -102,6 +62,8 @@ def fine_tune(
     *,
     workers: int,
     check: Callable[[float], None],
+    room: Room | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Generator[Epoch, None, BestModel]:
     """Train the network of `passes` in place, yielding each epoch, and return the one to keep (see `Recipe.patience`).
 
@@ -110,45 +72,59 @@ def fine_tune(
         start: head that the last layer starts with; None leaves it random.
         workers: processes that make the training pictures; 0 makes them in a thread.
         check: called before each step with the share of all steps that is done; what it raises ends training.
+        room: how many images fit into the memory; None begins without any knowledge of that.
+        checkpoints: of this fold. Epochs that an earlier run trained are yielded again and not trained again.
 
     Raises:
-        DivergedError: the loss is not finite, or the log loss after the first epochs is worse than guessing.
+        DivergedError: numbers were not finite twice, or the log loss after the first epochs is worse than guessing.
+        OutOfMemoryError: not even a sixteenth of the batch fits into the memory at a time.
     """
-    began = time.monotonic()
     if start is not None:
         _set_head(classifier(passes.model, num_classes), start)
     batches = EpochBatches(split.training, recipe.batch_size, recipe.seed)
     loader = _loader(recipe, augmentation, split, batches, workers, pin=passes.device.type == "cuda")
-    optimizer, rates = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=start is not None)
-    run = _Run(
+    optimizer, peaks = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=start is not None)
+    mean_model = MeanModel(passes.model, recipe.ema * len(batches)) if recipe.ema else None
+    random = np.random.default_rng([recipe.seed, 1])
+    mean = None if mean_model is None else mean_model.model
+    state = State(passes.model, mean, optimizer, random, passes.device)
+    saved = Saved()
+    state.save(saved)
+    reached = _go_on(checkpoints, state, saved)
+    room = room or Room()
+    run = Run(
         passes,
-        MeanModel(passes.model, recipe.ema * len(batches)) if recipe.ema else None,
-        optimizer,
-        rates,
+        state,
+        mean_model,
+        Rates(peaks, reached.halved),
+        room.fit("training", passes.step.micro_batch or batches.batch_size),
+        room,
         recipe,
         backbone,
         num_classes,
         Normaliser(backbone, passes.device),
         recipe.epochs * len(batches),
-        np.random.default_rng([recipe.seed, 1]),
-        check,
+        _from(reached.epoch / recipe.epochs, check),
     )
-    best = BestModel({}, 0.0)
-    best_loss, best_epoch, training_seconds = math.inf, 0, 0.0
-    for epoch in range(1, recipe.epochs + 1):
-        batches.epoch = epoch
+    yield from reached.curve
+    began, seconds_before = time.monotonic() - reached.seconds, reached.seconds
+    while reached.epoch < recipe.epochs and not _patience_is_spent(reached, recipe):
         epoch_began = time.monotonic()
-        train_loss = _train_epoch(run, loader, epoch, steps=len(batches))
-        training_seconds += time.monotonic() - epoch_began
-        raw, loss = _judge(run, split, epoch) if len(split.validation) else (math.nan, math.nan)
-        yield Epoch(epoch, recipe.epochs, train_loss, raw, time.monotonic() - began, loss)
-        # Without patience the last epoch is kept; copying the weights of those before would be wasted.
-        if loss < best_loss if recipe.patience else epoch == recipe.epochs:
-            speed = epoch * len(batches) * batches.batch_size / training_seconds
-            best_loss, best_epoch, best = loss, epoch, BestModel(_on_host(run.judged.model), speed)
-        elif recipe.patience and epoch - best_epoch >= recipe.patience:
-            break
-    return best
+        epoch, training_seconds = run_epoch(run, loader, batches, split, reached.epoch + 1, saved)
+        seconds = time.monotonic() - began
+        reached = replace(
+            _with(reached, run, replace(epoch, seconds=seconds)),
+            seconds=seconds,
+            training_seconds=reached.training_seconds + training_seconds,
+            halved=run.rates.halved,
+        )
+        state.save(saved)
+        if checkpoints is not None:
+            checkpoints.write(reached, saved, time.monotonic() - epoch_began)
+        yield reached.curve[-1]
+    trained = reached.epoch * len(batches) * batches.batch_size
+    speed = trained / reached.training_seconds
+    return BestModel(reached.best, speed, seconds_before, run.fit.images if run.fit.is_smaller else 0, _mended(run))
 
 
 def _loader(
@@ -161,72 +137,47 @@ def _loader(
     return training_loader(photos, batches, workers, pin=pin)
 
 
-def _train_epoch(run: _Run, loader: Iterable[Batch], epoch: int, *, steps: int) -> float:
-    """Train on every batch once; returns the mean training loss."""
-    recipe, passes = run.recipe, run.passes
-    total = torch.zeros((), device=passes.device)
-    mixing = epoch <= recipe.epochs * (1 - recipe.plain_epochs)
-    set_training_mode(passes.model, freeze_norm=recipe.freeze_norm)
-    parameters = list(passes.model.parameters())
-    for number, (pictures, labels) in enumerate(loader):
-        done = ((epoch - 1) * steps + number) / run.steps
-        run.check(done)
-        set_rates(run.optimizer, run.rates, schedule(done, recipe.warmup))
-        images, targets = _prepare(run, pictures, labels, mixing=mixing)
-        run.optimizer.zero_grad(set_to_none=True)
-        total += passes.backward(images, targets, label_smoothing=recipe.label_smoothing)
-        if recipe.clip_norm:
-            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-        run.optimizer.step()
-        if run.mean_model is not None:
-            run.mean_model.update()
-        if number % _LOOK_EVERY == 0:
-            _refuse_not_finite(total, epoch, number)
-    return _refuse_not_finite(total, epoch, steps - 1) / steps
+# ---- from epoch to epoch --------------------------------------------------------------------------------------------
 
 
-def _prepare(run: _Run, pictures: Tensor, labels: Tensor, *, mixing: bool) -> tuple[Tensor, Tensor]:
-    """Images float32 (B, 3, S, S) and targets (B, C) on the device: mirrored, normalised and mixed there."""
-    recipe = run.recipe
-    pictures = pictures.to(run.passes.device, non_blocking=True)
-    images = run.normalise(mirror(pictures, run.random) if recipe.flip else pictures)
-    targets = F.one_hot(labels.to(run.passes.device, non_blocking=True), run.num_classes).float()
-    if not mixing:
-        return images, targets
-    return mix(images, targets, mixup=recipe.mixup, cutmix=recipe.cutmix, random=run.random)
+def _go_on(checkpoints: Checkpoints | None, state: State, saved: Saved) -> Reached:
+    """Where the fold begins: at a checkpoint, whose state is put into place and into `saved`, or at its beginning."""
+    found = checkpoints.read(like=saved) if checkpoints is not None else None
+    if found is None:
+        return Reached()
+    reached, stored = found
+    state.restore(stored)
+    state.save(saved)
+    return reached
 
 
-def _refuse_not_finite(total: Tensor, epoch: int, number: int) -> float:
-    value = float(total)
-    if not math.isfinite(value):
-        raise DivergedError(f"The training loss was {value} in epoch {epoch}, by step {number + 1}.")
-    return value
+def _from(share: float, check: Callable[[float], None]) -> Callable[[float], None]:
+    """A check of what is left after a share of the work: the clock compares what it sees done with the time it took."""
+    return lambda done: check((done - share) / (1 - share) if share < 1 else 1.0)
 
 
-def _judge(run: _Run, split: Split, epoch: int) -> tuple[float, float]:
-    """Log loss of the validation rows, before and after the temperature that fits them."""
-    labels = np.asarray(split.labels)[split.validation]
-    logits = _validate(run, split, epoch)
-    raw = log_loss(logits, labels)
-    _refuse_not_finite_loss(raw, epoch)
-    # A fine-tuned network grows overconfident long before it stops getting better; one temperature mends that.
-    loss = log_loss(logits, labels, temperature=fit_temperature(logits, labels))
-    _refuse_divergence(raw, loss, epoch, run.recipe, run.num_classes)
-    return raw, loss
+def _patience_is_spent(reached: Reached, recipe: Recipe) -> bool:
+    return bool(recipe.patience) and reached.epoch - reached.best_epoch >= recipe.patience
 
 
-def _validate(run: _Run, split: Split, epoch: int) -> NDArray[np.float32]:
-    """Logits (n, C) of the fold's validation rows, of the photo and its mirror image: enough to see how it goes."""
-    return predict_logits(
-        run.judged,
-        split.pick,
-        split.validation,
-        backbone=run.backbone,
-        image_size=run.recipe.image_size,
-        batch_size=run.recipe.batch_size,
-        views=choose_views(2 if run.recipe.flip else 1, flip=run.recipe.flip),
-        check=partial(run.check, epoch / run.recipe.epochs),
-    )
+def _with(reached: Reached, run: Run, epoch: Epoch) -> Reached:
+    """One epoch more, whose weights are kept if they are the best so far."""
+    longer = replace(reached, curve=(*reached.curve, epoch))
+    assert epoch.calibrated is not None
+    # Without patience the last epoch is kept; copying the weights of those before would be wasted.
+    if not (epoch.calibrated < reached.best_loss if run.recipe.patience else epoch.number == epoch.total):
+        return longer
+    return replace(longer, best=_on_host(run.judged.model), best_loss=epoch.calibrated, best_epoch=epoch.number)
+
+
+def _mended(run: Run) -> str:
+    """What had to be mended, in words."""
+    mended = [f"the learning rate was halved, as {run.rates.halved}"] if run.rates.halved else []
+    if run.fit.is_smaller:
+        images = "1 image goes" if run.fit.images == 1 else f"{run.fit.images} images go"
+        statistics = ", and batch normalisation takes its statistics from them" if run.fit.least > 1 else ""
+        mended.append(f"{images} through the network at a time for lack of memory{statistics}")
+    return "; ".join(mended)
 
 
 def _set_head(layer: nn.Linear, start: LinearHead) -> None:
@@ -239,18 +190,3 @@ def _set_head(layer: nn.Linear, start: LinearHead) -> None:
 def _on_host(model: nn.Module) -> dict[str, Tensor]:
     state = model.state_dict()
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
-
-
-def _refuse_not_finite_loss(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise DivergedError(f"The log loss was {loss} after epoch {epoch}.")
-
-
-def _refuse_divergence(raw: float, calibrated: float, epoch: int, recipe: Recipe, num_classes: int) -> None:
-    guessing = math.log(num_classes)
-    # Once the warm-up is well over; before, a head that started at random may still know nothing.
-    if epoch != max(2, math.ceil(2 * recipe.warmup * recipe.epochs)):
-        return
-    # Worse than guessing may be mere overconfidence, which a temperature mends; then something was learnt.
-    if raw > guessing and calibrated > _LEARNT_NOTHING * guessing:
-        raise DivergedError(f"The log loss was {raw:.3f} after epoch {epoch}, worse than guessing ({guessing:.3f}).")

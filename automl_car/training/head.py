@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from automl_car.errors import DivergedError
 from automl_car.temperature import fit_temperature
 from automl_car.training.mapped import spill
 from automl_car.training.rows import Rows
@@ -60,6 +61,9 @@ def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: fl
         num_classes: C; a class without rows gets the mean of all rows.
         shrinkage: share of the covariance that is replaced by a multiple of the identity of the same trace.
         scratch: folder for a temporary file of logits.
+
+    Raises:
+        DivergedError: the features are too large or too alike for a discriminant.
     """
     held_out = np.arange(len(rows)) % _HOLDOUT == 0
     trial = _fit(rows.only(~held_out), labels[~held_out], num_classes, shrinkage)
@@ -82,11 +86,18 @@ def _fit(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float) -> Disc
     covariance = _covariance(rows, labels, means)
     scale = covariance.diagonal().mean().clamp(min=1e-12)
     covariance.mul_(1 - shrinkage).diagonal().add_(shrinkage * scale + 1e-6 * scale)
-    factor = torch.linalg.cholesky(covariance)
+    factor = _cholesky(covariance)
     # weight = S^-1 m, bias = -m' S^-1 m / 2, with S = factor @ factor.T
     weight = torch.cholesky_solve(means.T, factor).T  # (C, D)
     bias = -0.5 * (weight * means).sum(1)
     return Discriminant(LinearHead(weight.float(), bias.float()), centre.float(), factor.float())
+
+
+def _cholesky(covariance: Tensor) -> Tensor:
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if int(failed) or not bool(torch.isfinite(factor).all()):
+        raise DivergedError("The covariance of the features within classes cannot be factored: it is not finite.")
+    return factor  # type: ignore[no-any-return]
 
 
 def _class_means(rows: Rows, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -100,6 +100,8 @@ def training_loader(photos: TrainingPhotos, batches: EpochBatches, workers: int,
         persistent_workers=True,
         pin_memory=pin,
         worker_init_fn=_one_thread,
+        # Without one of its own it draws from torch's generator, and a fold that goes on would draw once more.
+        generator=torch.Generator(),
     )
 
 

@@ -13,7 +13,7 @@ from automl_car.catalog.manager import Catalog
 from automl_car.memory import give_back_memory
 from automl_car.records import Speed, SpeedTask
 from automl_car.training import device as devices
-from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_step
+from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_fitting
 from automl_car.training.folding import inference_passes
 from automl_car.training.model import build_model, classifier, feature_extractor
 from automl_car.training.refine import train_head
@@ -40,7 +40,7 @@ def _measure_full(task: SpeedTask, catalog: Catalog, model: nn.Module, device: t
     recipe, backbone = task.recipe, catalog.backbone(task.recipe.backbone)
     images, targets = example_batch(recipe, task.num_classes, device)
     if task.step == "plain":
-        measured = time_step(passes(model, plain_step(device), device), images, targets)
+        measured = time_fitting(model, plain_step(device), (images, targets), device)
     else:
         ways = measured_steps(model, backbone, recipe, task.num_classes, device, task.cache)
         measured = pick_step(ways, task.images)

@@ -59,20 +59,24 @@ class Passes:
         with self._autocast():
             return self.model(self._lay_out(images)).float()  # type: ignore[no-any-return]
 
-    def backward(self, images: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    def backward(
+        self, images: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, micro_batch: int | None = None
+    ) -> Tensor:
         """Add the gradients of the mean cross entropy of a batch to those of the weights.
 
         Args:
             images: float32 (B, 3, S, S).
             targets: float32 (B, C), rows sum to 1.
+            micro_batch: images at a time at most; None takes as many as the step says. Parts differ by one image at
+                most, as batch statistics of a single last image would be none.
 
         Returns:
             The mean cross entropy: a tensor of one number on the device, so that nobody waits for it.
         """
-        size = self.step.micro_batch or len(images)
+        size = (self.step.micro_batch if micro_batch is None else micro_batch) or len(images)
+        parts = -(-len(images) // size)
         total = torch.zeros((), device=self.device)
-        for start in range(0, len(images), size):
-            part, wanted = images[start : start + size], targets[start : start + size]
+        for part, wanted in zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True):
             with self._autocast():
                 logits = self.call(self._lay_out(part))
                 loss = F.cross_entropy(logits.float(), wanted, label_smoothing=label_smoothing)

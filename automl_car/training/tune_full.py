@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from automl_car.records import Epoch, IntArray, Progress
-from automl_car.training.choose_step import measured_steps, pick_step
-from automl_car.training.full import Split, fine_tune
+from automl_car.training.choose_step import key_of, measured_steps, pick_step
+from automl_car.training.epoch import Split
+from automl_car.training.full import fine_tune
 from automl_car.training.head import LinearHead, fit_discriminant
 from automl_car.training.inference import predict_by_views
 from automl_car.training.loader import pick_workers
 from automl_car.training.model import build_model
 from automl_car.training.photos import Pick
+from automl_car.training.room import Room
 from automl_car.training.rows import Rows
 from automl_car.training.step import Passes, Step, passes, plain_step
 from automl_car.training.views import choose_views, view_counts
@@ -37,6 +39,7 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
     torch.manual_seed(recipe.seed * 1000 + work.task.fold)
     model = build_model(work.backbone, recipe, work.num_classes)
     network = passes(model, _step(work, model), work.device)
+    room = Room.of(work.task.cache, key_of(work.backbone, recipe, work.device))
     best = yield from fine_tune(
         network,
         start,
@@ -47,15 +50,18 @@ def tune_full(work: Work) -> Generator[Epoch, None, Trained]:
         work.num_classes,
         workers=pick_workers(work.task.workers, work.device),
         check=work.clock.start().check,
+        room=room,
+        checkpoints=work.checkpoints,
     )
     model.load_state_dict(best.state)
-    validation = _predict(work, network, work.prepared.train_image, work.validation)
-    test = _predict(work, network, work.test_image, work.test)
+    validation = _predict(work, network, work.prepared.train_image, work.validation, room)
+    test = _predict(work, network, work.test_image, work.test, room)
     predicted = {views: Predicted(validation[views], work.fill_test(test[views])) for views in validation}
-    return Trained(predicted, best.state, best.images_per_second, asdict(network.step))
+    step = replace(network.step, micro_batch=best.micro_batch) if best.micro_batch else network.step
+    return Trained(predicted, best.state, best.images_per_second, asdict(step), best.seconds_before, best.mended)
 
 
-def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> dict[int, NDArray[np.float32]]:
+def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray, room: Room) -> dict[int, NDArray[np.float32]]:
     """Logits (n, C) by number of views: 1, 2 and all of the recipe."""
     recipe = work.task.recipe
     if not len(rows):
@@ -69,6 +75,7 @@ def _predict(work: Work, network: Passes, pick: Pick, rows: IntArray) -> dict[in
         batch_size=recipe.batch_size,
         views=choose_views(recipe.views, flip=recipe.flip),
         counts=view_counts(recipe.views),
+        room=room,
     )
 
 

@@ -14,6 +14,7 @@ from automl_car.errors import DivergedError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, IntArray
 from automl_car.training.head import LinearHead, predict
+from automl_car.training.health import NotFiniteError, refuse_logits, refuse_weights
 from automl_car.training.refine import train_head
 from automl_car.training.rows import Rows
 from automl_car.training.views import view_counts
@@ -24,7 +25,8 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     """Train the head of one fold, yielding each epoch.
 
     Raises:
-        DivergedError: the log loss is not finite.
+        DivergedError: the features cannot be told apart by a discriminant, or the loss, the head or its logits are not
+            finite. Half a learning rate would not mend that: the features stay what they are.
     """
     recipe, scratch = work.task.recipe, work.task.cache / "features"
     features = work.features(recipe.views)
@@ -56,11 +58,9 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     for number, (loss, head) in enumerate(heads):
         clock.check(number / (recipe.epochs + 1))
         logits = predicted_by(head, held_out)
+        _refuse_not_finite(head, loss, logits, f"after epoch {number}")
         loss_now = log_loss(logits, labels[work.validation]) if len(held_out) else math.nan
         yield Epoch(number, recipe.epochs, loss, loss_now, time.monotonic() - began)
-        known = loss_now if len(held_out) else loss
-        if not math.isfinite(known):
-            raise DivergedError(f"The log loss of the linear head was {known} after epoch {number}.")
         if loss_now < best_loss or not recipe.patience:
             best_loss, best_epoch, best = loss_now, number, (head, logits)
         elif number - best_epoch >= recipe.patience:
@@ -75,3 +75,13 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
 
     model = {"weight": head.weight.cpu().contiguous(), "bias": head.bias.cpu().contiguous()}
     return Trained({views: predicted(views) for views in view_counts(recipe.views)}, model)
+
+
+def _refuse_not_finite(head: LinearHead, loss: float, logits: NDArray[np.float32], when: str) -> None:
+    try:
+        refuse_weights((head.weight, head.bias), when)
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"the training loss was {loss} {when}")
+        refuse_logits(logits, "validation photos", when)
+    except NotFiniteError as found:
+        raise DivergedError(f"Of the linear head, {found}.") from found

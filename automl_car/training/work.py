@@ -15,9 +15,11 @@ from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Backbone
 from automl_car.data.prepare import Prepared
 from automl_car.records import Epoch, FoldTask, IntArray, Progress
+from automl_car.training.checkpoint import versions
 from automl_car.training.clock import Clock
 from automl_car.training.features import Features, frozen_features
 from automl_car.training.photos import Pick
+from automl_car.training.resume import Checkpoints
 from automl_car.training.views import choose_views
 
 Report = Callable[[Epoch | Progress], None]
@@ -92,6 +94,20 @@ class Work:
         chosen = choose_views(views, flip=recipe.flip)
         return frozen_features(self.backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress)
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Of this very fold: of its recipe, its photos, and the packages that train it."""
+        task = self.task
+        what = {
+            "recipe": task.recipe.to_json(),
+            "recipe_id": task.recipe_id,
+            "fold": [task.fold, task.test_fold],
+            "photos": self.prepared.photos_key,
+            "folds": self.prepared.folds.fingerprint,
+            "versions": versions(),
+        }
+        return Checkpoints(task.fold_directory, what, task.checkpoint_seconds)
+
     def no_logits(self) -> NDArray[np.float32]:
         """(0, C): what a test set without photos gets, or a refit for validation."""
         return np.zeros((0, self.num_classes), np.float32)
@@ -119,9 +135,13 @@ class Trained:
         model: weights by name.
         images_per_second: of training; 0 for heads.
         step: how the passes were computed; empty for heads.
+        seconds_before: that earlier runs of the fold took, where it went on from a checkpoint.
+        mended: what went wrong on the way and was mended, in words; empty where nothing did.
     """
 
     by_views: Mapping[int, Predicted]
     model: dict[str, Tensor]
     images_per_second: float = 0.0
     step: dict[str, Any] = field(default_factory=dict)
+    seconds_before: float = 0.0
+    mended: str = ""

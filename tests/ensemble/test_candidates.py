@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from automl_car.ensemble import candidates
-from automl_car.ensemble.candidates import read_candidate, rows_of
+from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
 from automl_car.errors import StoreError
 from automl_car.records import Dataset, FoldResult, Folds, FoldTask, Recipe
 from automl_car.store import FoldLogits, write_fold
@@ -157,3 +157,15 @@ def test_damaged_logits_of_fewer_views_are_an_error(tmp_path: Path) -> None:
     (trial / "fold-1" / "views-1.npz").write_bytes(b"broken")
     with pytest.raises(StoreError, match=r"views-1\.npz"):
         read_candidate("trial 0", "toy", trial, range(3), _dataset())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["oof", "test"])
+def test_a_single_logit_that_is_not_finite_is_seen(trial: Path, part: str, bad: float) -> None:
+    assert is_finite(read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset()))
+    rows = FOLDS.validation_rows(1)
+    oof, test = np.zeros((len(rows), 2), np.float32), np.zeros((TEST_ROWS, 2), np.float32)
+    (oof if part == "oof" else test)[1, 1] = bad
+    task = FoldTask(Recipe("toy"), "abc", 1, trial.parent, trial.parent)
+    write_fold(task, FoldResult("abc", 1, "finished", 0.5, 0.5, 1.0, (), 1.0), FoldLogits(rows, oof, test), b"")
+    assert not is_finite(read_candidate("trial 0", "toy", trial, [0, 1, 2], _dataset()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from automl_car.records import FoldResult, FoldTask
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import suggest_recipe
-from automl_car.search.study import INTERRUPTED, OVERRIDES, counted_trials
+from automl_car.search.study import INTERRUPTED, MENDED, OVERRIDES, counted_trials
 
 Desk = Any  # see conftest.py
 
@@ -304,6 +305,93 @@ def test_three_equal_failures_in_a_row_stop_the_search_with_their_reason(desk: D
     with pytest.raises(StudyError, match=r"3 trials in a row failed for one reason: `toy` has no torch\.nn\.Linear"):
         desk.go(50)
     assert len(desk.executor.submitted) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"), [(DivergedError, "training diverges"), (OutOfMemoryError, "too little memory")]
+)
+def test_three_trials_in_a_row_that_diverge_or_lack_memory_stop_a_search_in_which_nothing_is_complete(
+    desk: Desk, error: type[Exception], cause: str
+) -> None:
+    def train(task: FoldTask) -> float:
+        raise error(f"Fold {task.fold}: the loss of {task.recipe_id} was nan.")  # no two messages are the same
+
+    desk.executor.train = train
+    words = f"for one reason: {cause}, and no trial is complete. The last one: Fold"
+    with pytest.raises(StudyError, match=words):
+        desk.go(50)
+    assert _states(desk.study().trials[:3]) == ["PRUNED"] * 3
+
+
+@pytest.mark.parametrize("error", [DivergedError("the loss was nan"), OutOfMemoryError("2 GiB are missing")])
+def test_where_a_trial_is_complete_the_recipes_are_to_blame_and_the_search_goes_on(
+    desk: Desk, error: Exception
+) -> None:
+    def train(task: FoldTask) -> float:
+        if task.recipe.backbone == "large":
+            raise error
+        return 0.5
+
+    desk.executor.train = train
+    desk.first = tuple(
+        {"tuning": "head", "backbone": name, "head.lr_multiplier": rate}
+        for name, rate in (("small", 1.0), ("large", 0.5), ("large", 0.6), ("large", 0.7), ("large", 0.8))
+    )
+    assert _states(desk.go(5)) == ["COMPLETE", *["PRUNED"] * 4]
+
+
+def test_memory_that_sufficed_before_and_does_no_more_stops_the_search(desk: Desk) -> None:
+    desk.go(2)  # the defaults of both backbones
+
+    def train(task: FoldTask) -> float:
+        raise OutOfMemoryError(f"{len(desk.executor.submitted)} GiB are missing")
+
+    desk.executor.train = train
+    with pytest.raises(StudyError, match="too little memory where it sufficed before"):
+        desk.go(50)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_fold_whose_log_loss_is_not_a_number_prunes_its_trial_and_is_never_best(desk: Desk, loss: float) -> None:
+    desk.first = ()
+    desk.executor.train = lambda task: loss if len(desk.executor.submitted) == 5 else 0.5
+    trials = desk.go(2)
+    assert _states(trials) == ["COMPLETE", "PRUNED"]
+    fold = desk.executor.submitted[-1].fold
+    assert trials[1].user_attrs["reason"] == f"Fold {fold}: its log loss was {loss}."
+    assert list(trials[1].intermediate_values.values()) == [0.5]
+    assert desk.study().best_trial.number == 0
+
+
+def test_what_was_mended_in_a_fold_stands_in_the_trials_attributes_and_note(desk: Desk) -> None:
+    desk.first = ()
+
+    def train(task: FoldTask) -> FoldResult:
+        mended = "the learning rate was halved" if task.fold == 1 else ""
+        return FoldResult(task.recipe_id, task.fold, "finished", 0.5, 0.5, 1.0, (), 1.0, mended=mended)
+
+    desk.executor.train = train
+    (trial,) = desk.go(1)
+    assert trial.user_attrs[MENDED] == {"1": "the learning rate was halved"}
+    notes = [value for name, value in desk.study()._storage.get_study_system_attrs(1).items() if "note" in name]
+    assert any("* fold 1: the learning rate was halved" in str(note) for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(DivergedError("nan"), False), (ExecutorError("a bug"), False), (KeyboardInterrupt(), True)]
+)
+def test_a_checkpoint_stays_only_where_its_trial_goes_on(desk: Desk, error: BaseException, left: bool) -> None:
+    desk.first = ()
+
+    def train(task: FoldTask) -> float:
+        task.fold_directory.mkdir(parents=True)
+        (task.fold_directory / "checkpoint.json").write_text("{}")
+        raise error
+
+    desk.executor.train = train
+    with contextlib.suppress(KeyboardInterrupt):
+        desk.go(1)
+    assert bool(list((desk.folder / "checkpoints").rglob("checkpoint.json"))) is left
 
 
 def test_failures_for_different_reasons_do_not_stop_the_search(desk: Desk) -> None:

@@ -50,6 +50,13 @@ HEAD = Recipe("small", tuning="head", learning_rate=HEAD_LEARNING_RATE * 2, shri
 FULL = Recipe("large", "light", learning_rate=3e-3, weight_decay=0.02, layer_decay=0.8, mixup=0.1, cutmix=0.2)
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_a_trial_whose_log_loss_is_not_finite_is_nothing_to_begin_with(tmp_path: Path, value: float) -> None:
+    good, bad = create_trial(value=0.5), create_trial(value=value)
+    _write_study(f"sqlite:///{tmp_path}/studies/old.db", "old", [bad, good])
+    assert [trial.value for trial in load_warm_start("old", tmp_path / "studies", None)] == [0.5]
+
+
 # ---- one recipe -----------------------------------------------------------------------------------------------------
 
 

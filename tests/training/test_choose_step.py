@@ -141,9 +141,9 @@ class TooLargeFor(nn.Module):
 @pytest.mark.parametrize(("fits", "micro_batch"), [(32, 0), (31, 16), (9, 8), (1, 1)])
 def test_a_batch_too_large_for_the_memory_is_halved_until_it_fits(fits: int, micro_batch: int) -> None:
     example = choose_step.example_batch(RECIPE, 3, CPU)
-    assert choose_step._first(TooLargeFor(fits), Step(), example, CPU).step.micro_batch == micro_batch
+    assert choose_step.time_fitting(TooLargeFor(fits), Step(), example, CPU).step.micro_batch == micro_batch
 
 
 def test_a_single_image_too_large_for_the_memory_is_an_error() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        choose_step._first(TooLargeFor(0), Step(), choose_step.example_batch(RECIPE, 3, CPU), CPU)
+        choose_step.time_fitting(TooLargeFor(0), Step(), choose_step.example_batch(RECIPE, 3, CPU), CPU)

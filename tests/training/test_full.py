@@ -26,6 +26,8 @@ from automl_car.training.full import BestModel, Split, fine_tune
 from automl_car.training.head import LinearHead
 from automl_car.training.inference import predict_logits
 from automl_car.training.photos import Pick
+from automl_car.training.resume import Checkpoints
+from automl_car.training.room import Room
 from automl_car.training.step import Step, passes
 from automl_car.training.views import choose_views
 
@@ -74,11 +76,14 @@ def run(
     photo: Pick = pick,
     start: LinearHead | None = None,
     check: Callable[[float], None] = lambda done: None,
+    room: Room | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Run:
     model = model or network()
     split = Split(photo, labels, *SPLIT_ROWS)
     plain, none = passes(model, Step(), CPU), load_catalog().augmentation("none")
-    epochs = fine_tune(plain, start, recipe, BACKBONE, none, split, 3, workers=0, check=check)
+    options: dict[str, Any] = {"workers": 0, "check": check, "room": room, "checkpoints": checkpoints}
+    epochs = fine_tune(plain, start, recipe, BACKBONE, none, split, 3, **options)
     curve: list[Epoch] = []
     while True:
         try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import log_loss as sklearn_log_loss
 
+from automl_car.errors import DivergedError
 from automl_car.training.head import LinearHead, fit_discriminant, predict
 from automl_car.training.rows import Rows
 
@@ -172,3 +173,11 @@ def test_nothing_stays_in_the_scratch_folder(tmp_path: Path) -> None:
     logits = predict(fit(as_rows(features), labels, tmp_path), as_rows(features), tmp_path)
     assert logits.shape == (40, CLASSES)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
+def test_features_that_are_not_finite_are_an_error_that_says_so(tmp_path: Path, bad: float) -> None:
+    features, labels = gaussians(40, seed=0)
+    features[7, 3] = bad
+    with pytest.raises(DivergedError, match="covariance of the features within classes"):
+        fit(as_rows(features), labels, tmp_path)
