@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_car.data.images import decode_image, read_bytes
+from automl_car.data.images import decode_image
+from automl_car.data.ordinary import read_bytes
 from automl_car.data.parallel import in_order, processors
 from automl_car.errors import DataError
 from automl_car.records import Dataset
