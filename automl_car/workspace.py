@@ -58,4 +58,6 @@ class Workspace:
             workspace_folder=(self.root / "plugins").resolve() if config.plugins.local else None,
             files=tuple((self.root / file).resolve() for file in config.plugins.files),
             disabled=config.plugins.disabled,
+            verdicts=self.cache / "plugins",
+            time_limit=config.plugins.time_limit,
         )
