@@ -56,7 +56,7 @@ def run_isolated(module: str, request: Mapping[str, Any], *, limit: float, file:
 
     Args:
         module: whose `main` begins with `receive()`.
-        limit: seconds that it may take from there on.
+        limit: seconds that it may take from there on, and from each answer to the next.
         file: whose lines are named where the process hung or crashed.
     """
     began = time.monotonic()
@@ -72,15 +72,13 @@ def run_isolated(module: str, request: Mapping[str, Any], *, limit: float, file:
                 start_new_session=True,
             )
             try:
-                process.wait(limit + GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
+                _wait(process, place / "answers", limit + GRACE)
             finally:
                 left = _end_group(process)
         words = (place / "stderr").read_text(encoding="utf-8", errors="replace")
         answers = _read_answers(place / "answers")
         code = process.returncode
-        hung = code != 0 and (_TIMEOUT in words or time.monotonic() - began >= limit + GRACE)
+        hung = code != 0 and (_TIMEOUT in words or code == -signal.SIGKILL)
         done = any("done" in answer for answer in answers)
         return Ended(
             answers,
@@ -95,12 +93,16 @@ def run_isolated(module: str, request: Mapping[str, Any], *, limit: float, file:
 class Answers:
     """The other end: writes answers, each at once, so that a crash leaves those before it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: float) -> None:
         self._file = (folder / "answers").open("a", encoding="utf-8")
+        self._limit = limit
 
     def say(self, **values: Any) -> None:
+        """Leave an answer; the time limit begins anew."""
         self._file.write(json.dumps(values) + "\n")
         self._file.flush()
+        # Written to stderr, which the caller reads: where each thread is. It works where a plugin never yields, too.
+        faulthandler.dump_traceback_later(self._limit, exit=True)
 
 
 def receive() -> tuple[dict[str, Any], Answers]:
@@ -109,10 +111,21 @@ def receive() -> tuple[dict[str, Any], Answers]:
     request: dict[str, Any] = json.loads((folder / "request.json").read_text(encoding="utf-8"))
     sys.path[:] = request["path"]
     sys.argv[1:] = []
-    # Both write where each thread is to stderr, which the caller reads; the second also where a plugin never yields.
-    faulthandler.enable()
-    faulthandler.dump_traceback_later(request["limit"], exit=True)
-    return request, Answers(folder)
+    faulthandler.enable()  # tells where it crashed
+    return request, Answers(folder, request["limit"])
+
+
+def _wait(process: subprocess.Popen[bytes], answers: Path, patience: float) -> None:
+    """Until the process has ended, or was silent for too long: a plugin may have switched its own time limit off."""
+    began = time.time()
+    while True:
+        try:
+            process.wait(0.5)
+            return
+        except subprocess.TimeoutExpired:
+            spoke = answers.stat().st_mtime if answers.exists() else began
+            if time.time() - max(spoke, began) > patience:
+                process.kill()
 
 
 # ---- how it ended ---------------------------------------------------------------------------------------------------

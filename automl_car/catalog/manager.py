@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from automl_car.catalog.finding import Found, find_plugins
+from automl_car.catalog.guarded import guarded
 from automl_car.catalog.offering import offers
 from automl_car.catalog.probe import why_not
 from automl_car.catalog.records import Augmentation, Backbone, PluginSources
@@ -166,8 +166,11 @@ def _is_foreign(row: PluginInfo) -> bool:
 
 
 def _load(found: Found) -> tuple[list[Backbone], list[Augmentation]]:
-    with contextlib.nullcontext() if found.origin == "bundled" else left_alone():
+    if found.origin == "bundled":
         return offers(found.load())
+    with left_alone():
+        backbones, augmentations = offers(found.load())
+    return [guarded(record) for record in backbones], [guarded(record) for record in augmentations]
 
 
 def _refuse_unknown(disabled: Sequence[str], known: Sequence[str]) -> None:

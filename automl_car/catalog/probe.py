@@ -21,10 +21,9 @@ from typing import Any
 
 from automl_car import __version__
 from automl_car.catalog.finding import Found, find_again
-from automl_car.catalog.isolated import Ended, receive, run_isolated
+from automl_car.catalog.isolated import Answers, Ended, receive, run_isolated
 from automl_car.catalog.offering import offers
-from automl_car.catalog.records import PluginSources
-from automl_car.catalog.state import changes, snapshot
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources
 from automl_car.catalog.words import describe_error
 
 _FORMAT = 1
@@ -44,13 +43,21 @@ def why_not(plugins: Sequence[Found], sources: PluginSources) -> Mapping[tuple[s
 
 
 def probe(found: Found, sources: PluginSources) -> tuple[str | None, Ended]:
-    """Load the plugin in a process of its own, whatever is remembered; why it cannot be loaded, and how that ended."""
+    """Load the plugin in a process of its own, whatever is remembered: why it cannot be loaded, and how that went."""
     request = {"reference": found.reference}
     ended = run_isolated(_MODULE, request, limit=sources.time_limit, file=str(found.file or ""))
     reason = refusal(ended)
-    if sources.verdicts is not None and (reason is None or ended.hung):
-        _remember(sources.verdicts, found, reason)
+    if sources.verdicts is not None:
+        remember(sources.verdicts, found, reason, ended)
     return reason, ended
+
+
+def offered(found: Found, sources: PluginSources) -> Sequence[str]:
+    """Names of what a plugin offers, without loading it here; none where it cannot be loaded."""
+    known = None if sources.verdicts is None else _recall(sources.verdicts, found)
+    if known is None:
+        known = {"offers": probe(found, sources)[1].last("offers")}
+    return known.get("offers") or ()
 
 
 def refusal(ended: Ended) -> str | None:
@@ -84,12 +91,19 @@ def _recall(folder: Path, found: Found) -> dict[str, Any] | None:
     return known if isinstance(known, dict) and "reason" in known else None
 
 
-def _remember(folder: Path, found: Found, reason: str | None) -> None:
-    """Where the folder cannot be written, the plugin is probed again next time."""
+def remember(folder: Path, found: Found, reason: str | None, ended: Ended) -> None:
+    """Remember that a plugin can be loaded, or that it hung; what failed quickly is forgotten.
+
+    Where the folder cannot be written, the plugin is probed again next time.
+    """
     with contextlib.suppress(OSError):
+        if reason is not None and not ended.hung:
+            _file(folder, found).unlink(missing_ok=True)
+            return
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{uuid.uuid4().hex}.tmp"
-        temporary.write_text(json.dumps({"plugin": found.name, "place": found.place, "reason": reason}))
+        verdict = {"plugin": found.name, "place": found.place, "reason": reason, "offers": ended.last("offers")}
+        temporary.write_text(json.dumps(verdict))
         temporary.replace(_file(folder, found))
 
 
@@ -106,24 +120,28 @@ def _content(file: Path | None) -> str:
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
+def load_in_steps(found: Found, answers: Answers) -> tuple[list[Backbone], list[Augmentation]]:
+    """Load a plugin and call all that a search calls before it trains, saying each step beforehand."""
+    answers.say(stage="while it was imported")
+    module = found.load()
+    answers.say(stage="while its hooks were called")
+    backbones, augmentations = offers(module)
+    for backbone in backbones:
+        if backbone.find_weights is not None:
+            answers.say(stage=f"while `find_weights` of `{backbone.name}` was called")
+            backbone.find_weights()
+    return backbones, augmentations
+
+
 def main() -> None:
-    """Load the plugin that the request names, step by step, and say how that went."""
+    """Load the plugin that the request names, and say how that went."""
     request, answers = receive()
-    before = snapshot()
     try:
-        answers.say(stage="while it was imported")
-        module = find_again(tuple(request["reference"])).load()
-        answers.say(stage="while its hooks were called")
-        backbones, augmentations = offers(module)
-        for backbone in backbones:
-            if backbone.find_weights is not None:
-                answers.say(stage=f"while `find_weights` of `{backbone.name}` was called")
-                backbone.find_weights()
+        backbones, augmentations = load_in_steps(find_again(tuple(request["reference"])), answers)
     except BaseException as error:  # any plugin code may run here
         answers.say(error=describe_error(error), done=True)
         return
-    names = sorted(record.name for record in (*backbones, *augmentations))
-    answers.say(offers=names, changes=changes(before), done=True)
+    answers.say(offers=sorted(record.name for record in (*backbones, *augmentations)), done=True)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
+_SEEDS = ("the seed of `random`", "the seed of numpy", "the seed of torch")
+
 
 @contextmanager
-def left_alone() -> Iterator[None]:
-    """Run plugin code so that nothing of the process stays changed, and what it prints goes to stderr."""
-    before = snapshot()
+def left_alone(*, seeds: bool = True) -> Iterator[None]:
+    """Run plugin code so that nothing of the process stays changed, and what it prints goes to stderr.
+
+    Args:
+        seeds: whether random numbers go on as if none had been drawn.
+    """
+    before = {name: value for name, value in snapshot().items() if seeds or name not in _SEEDS}
     try:
         with _stdout_to_stderr():
             yield
@@ -36,7 +42,7 @@ def snapshot() -> Mapping[str, Any]:
 def changes(before: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of what is no longer as it was in a snapshot."""
     now = snapshot()
-    return tuple(name for name in before if repr(now[name]) != repr(before[name]))
+    return tuple(name for name in before if name in now and repr(now[name]) != repr(before[name]))
 
 
 def put_back(before: Mapping[str, Any]) -> None:

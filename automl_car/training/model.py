@@ -35,6 +35,7 @@ def _build_pretrained(backbone: Backbone, num_classes: int, params: dict[str, fl
     try:
         model: nn.Module = backbone.build(num_classes, pretrained=True, **params)
     except Exception as error:  # whatever the plugin's library raises when it cannot find or fetch a file
+        backbone.build(num_classes, pretrained=False, **params)  # raises where it is not the weights that are wrong
         raise WeightsError(
             f"The pretrained weights of `{backbone.name}` cannot be loaded: {type(error).__name__}: {error}",
             hint=f"name a file (`training: {{weights: {{{backbone.name}: FILE}}}}`), fill the hub's cache on a machine "
