@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from automl_car.records import FoldResult, Folds, IntArray, Recipe, StepChoice
 from automl_car.search.executor import Executor
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import Space
+from automl_car.search.strikes import Strikes
 from automl_car.search.study import state_word
 
 
@@ -38,12 +39,13 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: its state, its log loss when complete, and why when not."""
+    """How a trial ended: its state, its log loss when complete, why when not, and by whose plugin it failed."""
 
     state: TrialState
     log_loss: float | None = None
     reason: str = ""
     interrupted: bool = False
+    culprits: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
@@ -64,6 +66,7 @@ class Job:
         seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
+        strikes: of plugins that fail; it is what changes from trial to trial.
     """
 
     study: optuna.Study
@@ -80,3 +83,4 @@ class Job:
     deadline: float | None = None
     workers: int | None = None
     step: StepChoice = "auto"
+    strikes: Strikes = field(default_factory=Strikes)
