@@ -182,8 +182,10 @@ def main() -> None:
         return
     answers.say(**{"offers": _names(backbones, augmentations), "while": "loading it", "changes": changes(before)})
     put_back(before)
-    for record in (*backbones, *augmentations):
-        _go_through(record, answers)
+    for backbone in backbones:
+        _go_through(backbone, answers)
+    for augmentation in augmentations:
+        _go_through(augmentation, answers)
     answers.say(done=True)
 
 
@@ -224,7 +226,7 @@ class _Watched:
 
 
 def _names(backbones: Sequence[Backbone], augmentations: Sequence[Augmentation]) -> list[str]:
-    return sorted(record.name for record in (*backbones, *augmentations))
+    return sorted([*(record.name for record in backbones), *(record.name for record in augmentations)])
 
 
 if __name__ == "__main__":

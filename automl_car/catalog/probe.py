@@ -141,7 +141,9 @@ def main() -> None:
     except BaseException as error:  # any plugin code may run here
         answers.say(error=describe_error(error), done=True)
         return
-    answers.say(offers=sorted(record.name for record in (*backbones, *augmentations)), done=True)
+    answers.say(
+        offers=sorted([*(record.name for record in backbones), *(record.name for record in augmentations)]), done=True
+    )
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def dashboard(
     host: Annotated[
         str,
         typer.Option(metavar="ADDRESS", help="Address to listen on; others than loopback show the study to anyone."),
-    ] = ("127.0.0.1"),
+    ] = "127.0.0.1",
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
 ) -> None:
@@ -90,5 +90,16 @@ def dashboard(
     name = study or latest_study_name(place, storage)
     url = storage_url(place.studies, name, storage)
     load_study(name, url)
+    if not _is_loopback(host):
+        hint(f"warning: on {host}, everyone who reaches this machine can read the study, and change its notes")
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
     run_server(connect(url), host=host, port=port)
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"

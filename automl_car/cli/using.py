@@ -114,6 +114,7 @@ def predict(
         batch_size=batch_size,
         progress=_Counter(),
         warn=lambda text: hint(f"warning: {text}"),
+        announce=hint,
     )
     if as_json:
         print_json({"output": str(done.output), "photos": done.photos, "broken": done.broken})
