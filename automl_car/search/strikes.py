@@ -38,8 +38,10 @@ class Strikes:
     # ---- what has failed ----
 
     def culprits(self, error: AutomlCarError, recipe: Recipe, study: optuna.Study) -> tuple[str, ...]:
-        """Of those that can be struck, the ones that a trial failed by."""
-        return tuple(name for name in blame.culprits(error, recipe, _working(study)) if name in self._owners)
+        """Of those that can be struck, the ones that a trial failed by; of two suspects, the one with a record."""
+        suspects = [name for name in blame.culprits(error, recipe, _working(study)) if name in self._owners]
+        known = [name for name in suspects if self._counts[name]]
+        return tuple(known or suspects)
 
     def explain(self, error: AutomlCarError, culprits: tuple[str, ...]) -> str:
         """Why a trial failed, with whoever is to blame."""

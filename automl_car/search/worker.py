@@ -58,6 +58,8 @@ _try_out = TryOut()
 def _as_sendable(error: BaseException, backbone: str) -> AutomlCarError:
     """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
     if isinstance(error, AutomlCarError):
+        if error.__cause__ is not None and error.hint is None:
+            error.hint = "".join(traceback.format_exception(error.__cause__))
         return error
     lines = "".join(traceback.format_exception(error))
     words = f"{type(error).__name__}: {error}{how_to_install(error)}"
