@@ -29,10 +29,11 @@ TO_MAKE_PICTURES = ("build", "pictures")
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule that a backbone or an augmentation breaks, and how."""
+    """A rule that a backbone or an augmentation breaks, and how; `cause` is what its code raised, if it did."""
 
     rule: str
     message: str
+    cause: BaseException | None = None
 
 
 def check_plugin_file(path: str | Path) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ def check_backbone(backbone: Backbone, *, image_size: int | None = None, rules: 
     """
     chosen = rules or [rule for rule in BACKBONE_RULES if rule != "parameters"]
     for breach in backbone_breaches(backbone, image_size=image_size, rules=chosen):
-        raise PluginError(breach.message)
+        raise PluginError(breach.message) from breach.cause
 
 
 def check_augmentation(augmentation: Augmentation, *, image_size: int = 64, rules: Sequence[str] | None = None) -> None:
@@ -83,7 +84,7 @@ def check_augmentation(augmentation: Augmentation, *, image_size: int = 64, rule
         PluginError: names the first rule that is broken.
     """
     for breach in augmentation_breaches(augmentation, image_size=image_size, rules=rules or list(AUGMENTATION_RULES)):
-        raise PluginError(breach.message)
+        raise PluginError(breach.message) from breach.cause
 
 
 def backbone_breaches(
@@ -134,4 +135,4 @@ def _breaches(
             rule(bench)
         except PluginError as error:
             broken.add(name)
-            yield Breach(name, error.message)
+            yield Breach(name, error.message, error.__cause__)

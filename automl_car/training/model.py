@@ -64,7 +64,7 @@ def _where_to_get(backbone: Backbone) -> str:
 
 def _first_line(error: BaseException) -> str:
     """What happened. Of a pickle torch says how to run it all the same, and that is no advice to pass on."""
-    if type(error).__name__ == "UnpicklingError":
+    if type(error).__name__ == "UnpicklingError" or "weights_only" in str(error):
         return "it is a pickle that holds more than tensors, which could run code."
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
