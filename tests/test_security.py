@@ -160,7 +160,7 @@ def _fold(folder: Path, oof: bytes) -> Path:
     from automl_car.records import fingerprint
 
     folder.mkdir()
-    record: dict[str, Any] = {"format": 1, "result": {}, "recipe": {}, "sha256": {}}
+    record: dict[str, Any] = {"format": 1, "result": {}, "recipe": {"views": 2}, "sha256": {}}
     for name, data in {"oof.npz": oof, "model.safetensors": b""}.items():
         (folder / name).write_bytes(data)
         record["sha256"][name] = hashlib.sha256(data).hexdigest()
@@ -171,10 +171,9 @@ def _fold(folder: Path, oof: bytes) -> Path:
 
 def test_a_pickle_as_out_of_fold_logits_is_never_run(tmp_path: Path, sign: Path) -> None:
     arrays = npz(rows=np.arange(1), logits=object_array(sign))
-    with pytest.raises((StoreError, ValueError)):
-        read_logits(_fold(tmp_path / "fold-0", arrays))
-    with pytest.raises((StoreError, ValueError, OSError)):
-        read_logits(_fold(tmp_path / "fold-1", pickle.dumps(Canary(sign))))
+    for number, content in enumerate((arrays, pickle.dumps(Canary(sign)))):
+        with pytest.raises(StoreError, match="holds no arrays"):
+            read_logits(_fold(tmp_path / f"fold-{number}", content))
     assert not sign.exists()
 
 
