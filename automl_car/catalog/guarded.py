@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,16 @@ Record = TypeVar("Record", Backbone, Augmentation)
 _CULPRIT = "automl_car_culprit"  # attribute of an exception
 
 
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Whatever is raised in the block is told to be that of `name`."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        setattr(error, _CULPRIT, name)
+        raise
+
+
 @dataclass(frozen=True)
 class Guarded:
     """`build` of the backbone or augmentation `name`; it may draw random numbers, as networks do."""
@@ -22,12 +33,8 @@ class Guarded:
     build: Callable[..., Any]
 
     def __call__(self, *arguments: Any, **params: Any) -> Any:
-        try:
-            with left_alone(seeds=False):
-                return self.build(*arguments, **params)
-        except (Exception, SystemExit) as error:
-            setattr(error, _CULPRIT, self.name)
-            raise
+        with blaming(self.name), left_alone(seeds=False):
+            return self.build(*arguments, **params)
 
 
 def guarded(record: Record) -> Record:
@@ -36,7 +43,7 @@ def guarded(record: Record) -> Record:
 
 
 def culprit_of(error: BaseException | None) -> str | None:
-    """The backbone or augmentation whose `build` raised this error, or one that it came from; None for any other."""
+    """The backbone or augmentation that is blamed for this error, or for one that it came from; None for any other."""
     while error is not None:
         if name := getattr(error, _CULPRIT, None):
             return str(name)

@@ -49,11 +49,12 @@ def blame(error: BaseException, recipe: Recipe) -> tuple[str, ...]:
 
 
 def _last_door(error: BaseException, doors: Mapping[CodeType, str]) -> str | None:
+    """Whose code was called last; where that raised something that was put into other words, before that."""
     found, step = None, error.__traceback__
     while step is not None:
         found = doors.get(step.tb_frame.f_code, found)
         step = step.tb_next
-    return found
+    return found if found or error.__cause__ is None else _last_door(error.__cause__, doors)
 
 
 def culprits(error: AutomlCarError, recipe: Recipe, working: Collection[str]) -> tuple[str, ...]:

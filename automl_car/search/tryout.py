@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from automl_car.catalog.guarded import blaming
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.state import left_alone
 from automl_car.records import Recipe
@@ -36,10 +37,10 @@ class TryOut:
         from automl_car.contract import TO_BE_TRAINED, TO_MAKE_PICTURES, check_augmentation, check_backbone
 
         if self._is_new(recipe.backbone, catalog):
-            with _limited(time_limit, recipe.backbone, HUNG_BACKBONE):
+            with blaming(recipe.backbone), _limited(time_limit, recipe.backbone, HUNG_BACKBONE):
                 check_backbone(catalog.backbone(recipe.backbone), image_size=recipe.image_size, rules=TO_BE_TRAINED)
         if recipe.tuning == "full" and self._is_new(recipe.augmentation, catalog):
-            with _limited(time_limit, recipe.augmentation, HUNG_AUGMENTATION):
+            with blaming(recipe.augmentation), _limited(time_limit, recipe.augmentation, HUNG_AUGMENTATION):
                 augmentation = catalog.augmentation(recipe.augmentation)
                 check_augmentation(augmentation, image_size=recipe.image_size, rules=TO_MAKE_PICTURES)
         self._passed |= {(name, catalog.version_of(name)) for name in (recipe.backbone, recipe.augmentation)}

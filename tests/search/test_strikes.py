@@ -284,3 +284,9 @@ def test_of_two_suspects_the_one_with_a_record_is_struck(desk: Desk) -> None:
 def test_a_plugin_that_hangs_is_told_in_words() -> None:
     said = Strikes(OWNERS).explain(died(HUNG_BACKBONE), ("small",))
     assert said.startswith("`small` of plugin `theirs` (theirs.py, version 1234abcd): it did not come back from being")
+
+
+def test_what_came_from_a_transform_is_its_own_also_in_other_words() -> None:
+    told = PluginError("`light` raised on a picture")
+    told.__cause__ = raised(lambda: augment("no transform", None, seed=0))  # type: ignore[arg-type]
+    assert blame(told, FULL) == ("light",)
