@@ -161,6 +161,8 @@ def _broken(ended: Ended) -> Iterator[Broken]:
 
 
 def _notes(ended: Ended) -> Iterator[str]:
+    if ended.cause and ended.last("offers"):
+        yield "what comes after that was not looked at: mend it, and check again"
     if ended.printed:
         yield "it prints to stdout; a command sends that to stderr"
     for answer in ended.answers:

@@ -91,3 +91,4 @@ class ExecutorError(AutomlCarError):
     """The process that trained a fold died; the message names the signal or exit code."""
 
     exit_code: int | None = None  # of a process that died; None where it lives on
+    hung: bool = False  # whether it was ended because its work did not go on

@@ -11,7 +11,6 @@ from typing import TypeVar
 from automl_car.catalog.finding import Found, find_plugins
 from automl_car.catalog.guarded import guarded
 from automl_car.catalog.offering import offers
-from automl_car.catalog.probe import why_not
 from automl_car.catalog.records import Augmentation, Backbone, PluginSources
 from automl_car.catalog.state import left_alone
 from automl_car.catalog.words import describe_error, did_you_mean
@@ -119,7 +118,7 @@ def load_catalog(
     for row in infos:
         if _is_foreign(row):
             announce(f"{row.title} is loaded")
-    refused = why_not(foreign, sources) if foreign and sources.verdicts is not None else {}
+    refused = _why_not(foreign, sources) if foreign and sources.verdicts is not None else {}
     for found, row in zip(plugins, infos, strict=True):
         if row.disabled or row.error:
             rows.append(row)
@@ -159,6 +158,12 @@ def _info(found: Found, sources: PluginSources) -> PluginInfo:
         return _with(row, version=found.version())
     except OSError as error:
         return _with(row, error=describe_error(error))
+
+
+def _why_not(foreign: Sequence[Found], sources: PluginSources) -> Mapping[tuple[str, ...], str]:
+    from automl_car.catalog.probe import why_not  # only where there is something to probe
+
+    return why_not(foreign, sources)
 
 
 def _is_foreign(row: PluginInfo) -> bool:

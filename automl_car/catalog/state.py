@@ -105,7 +105,12 @@ def _restore_streams(streams: tuple[Any, Any]) -> None:
 def _stdout_to_stderr() -> Iterator[None]:
     """Send what is printed to stderr, also by C code and child processes: stdout belongs to `--json`."""
     sys.stdout.flush()
-    saved = os.dup(1)
+    try:
+        saved = os.dup(1)
+    except OSError:  # it is closed
+        with redirect_stdout(sys.stderr):
+            yield
+        return
     try:
         os.dup2(2, 1)
         with redirect_stdout(sys.stderr):

@@ -65,10 +65,10 @@ def culprits(error: AutomlCarError, recipe: Recipe, working: Collection[str]) ->
         recipe: of the trial.
         working: those that have a finished fold.
     """
-    code = _exit_code(error)
-    if code is None:
+    code, hung = _exit_code(error), isinstance(error, ExecutorError) and error.hung
+    if code is None and not hung:
         return error.culprits
-    if code in _FROM_OUTSIDE:
+    if code in _FROM_OUTSIDE and not hung:
         return ()
     if code == HUNG_BACKBONE:
         return (recipe.backbone,)

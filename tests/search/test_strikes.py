@@ -268,6 +268,12 @@ def test_a_process_that_died_is_blamed_on_what_it_trained_but_not_when_it_was_ki
     assert culprits(died(code), recipe, working) == expected
 
 
+def test_a_process_that_hung_is_blamed_on_what_it_trained_although_it_was_killed() -> None:
+    error = died(-signal.SIGKILL)
+    error.hung = True
+    assert culprits(error, HEAD, ()) == ("small",)
+
+
 def test_the_second_process_that_died_of_the_same_tells_it_too() -> None:
     second = ExecutorError("In two processes one after the other: killed by SIGSEGV.")
     second.__cause__ = died(-signal.SIGSEGV)
