@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 from automl_car.errors import WeightsError
 
@@ -46,7 +47,7 @@ def repository_of(find_weights: Callable[[], Path | None] | None) -> str | None:
 @contextmanager
 def offline() -> Iterator[None]:
     """Let the hub's library use its cache alone: for a file that is there it would ask whether there is a newer one."""
-    constants = importlib.import_module("huggingface_hub.constants")
+    constants: Any = importlib.import_module("huggingface_hub.constants")
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = True
     try:
