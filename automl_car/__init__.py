@@ -17,6 +17,10 @@ from automl_car.catalog.records import Augmentation, Backbone, Param, PluginSour
 if TYPE_CHECKING:
     from automl_car.predicting import Model
 
+# Libraries that would ask the network when they are imported, here and in every process that is started from here.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"
 __all__ = ["Augmentation", "Backbone", "Param", "__version__", "hookimpl", "load"]
 

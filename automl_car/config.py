@@ -37,6 +37,7 @@ _OPTIONS = {
     "search.augmentations": "--augmentation",
     "data.directory": "--data",
     "plugins.files": "--plugin",
+    "plugins.local": "--no-local-plugins",
 }
 _MOST_REPORTED = 50  # problems; a file of another program may have thousands
 _WHERE_EXPLAINED = "`automl-car init DIR` writes a file with every setting, its default and what it means."
@@ -193,6 +194,9 @@ class PluginsConfig(_Section):
     files: tuple[Path, ...] = Field((), description="one-file plugins, relative to the workspace")
     disabled: tuple[str, ...] = Field((), description="plugins that are not loaded")
     local: bool = Field(True, description="whether the workspace's plugins/*.py are loaded")
+    time_limit: Seconds = Field(
+        30.0, description="30s, 2m …; for loading a plugin, and for trying out what it offers before it is trained"
+    )
 
 
 class Config(BaseModel):

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from automl_car.paths import plain_name
 from automl_car.records import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ logger = logging.getLogger("automl_car")
 def start_logging(folder: Path, name: str, *, to_terminal: bool) -> Path:
     """Send the log to a new file in `folder`, and to stderr as well if asked for; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{datetime.now():%Y-%m-%d-%H%M%S}-{name}.log"
+    path = folder / f"{datetime.now():%Y-%m-%d-%H%M%S}-{plain_name(name, 'study')}.log"
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for old in logger.handlers:

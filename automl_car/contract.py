@@ -5,18 +5,35 @@ Example:
 
     def test_my_plugin_keeps_the_contract():
         check_plugin_file("my_plugin.py")
+
+A rule is a function that raises PluginError. `automl-car plugins check` goes through all of them; a test, and a search
+that meets a plugin for the first time, stop at the first that is broken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources, default_values
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources
 from automl_car.errors import PluginError
+from automl_car.rules import AUGMENTATION_RULES, BACKBONE_RULES, BUILDS_ON, NetworkBench, PictureBench
 
-_CLASSES = 5
+# What a network must do to be trained at all; the other rules are for those who publish one.
+TO_BE_TRAINED = ("build", "logits", "gradient", "last layer")
+# What an augmentation must do.
+TO_MAKE_PICTURES = ("build", "pictures")
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A rule that a backbone or an augmentation breaks, and how; `cause` is what its code raised, if it did."""
+
+    rule: str
+    message: str
+    cause: BaseException | None = None
 
 
 def check_plugin_file(path: str | Path) -> tuple[str, ...]:
@@ -43,113 +60,79 @@ def check_plugin_file(path: str | Path) -> tuple[str, ...]:
     return row.backbones + row.augmentations
 
 
-def check_backbone(backbone: Backbone, *, image_size: int | None = None) -> None:
+def check_backbone(backbone: Backbone, *, image_size: int | None = None, rules: Sequence[str] | None = None) -> None:
     """Build the backbone with random weights, run it forward and backward once, and check what comes out.
 
     Args:
         backbone: what to check.
         image_size: side in pixels of the test images; the backbone's own size by default. A smaller one is
             quicker for networks that accept any size.
+        rules: of `BACKBONE_RULES`; by default all but `parameters`, which builds the network many times.
 
     Raises:
         PluginError: names the first rule that is broken.
     """
-    import torch
-
-    _require_source(backbone.name, backbone.source)
-    model = _build(backbone.name, lambda: backbone.build(_CLASSES, pretrained=False, **default_values(backbone.params)))
-    if not isinstance(model, torch.nn.Module):
-        raise PluginError(f"`build` of `{backbone.name}` returned {type(model).__name__}, not a torch.nn.Module.")
-    side = image_size or backbone.image_size
-    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))  # (B, 3, H, W)
-    logits = _forward(backbone.name, model, images)
-    _require_logits(backbone.name, logits)
-    _require_gradient(backbone.name, model, logits)
-    model.eval()
-    with torch.inference_mode():
-        logits = _forward(backbone.name, model, images)
-        _require_logits(backbone.name, logits)
-        if not torch.equal(logits, _forward(backbone.name, model, images)):
-            raise PluginError(f"`{backbone.name}` gives different logits for the same images in evaluation mode.")
-        _require_linear_end(backbone.name, model, images, logits)
+    chosen = rules or [rule for rule in BACKBONE_RULES if rule != "parameters"]
+    for breach in backbone_breaches(backbone, image_size=image_size, rules=chosen):
+        raise PluginError(breach.message) from breach.cause
 
 
-def check_augmentation(augmentation: Augmentation, *, image_size: int = 64) -> None:
+def check_augmentation(augmentation: Augmentation, *, image_size: int = 64, rules: Sequence[str] | None = None) -> None:
     """Build the augmentation and check its pictures: shape, type, and that the seed alone decides them.
 
     Raises:
         PluginError: names the first rule that is broken.
     """
-    import numpy as np
-
-    from automl_car.training.augment import augment, build_transform
-
-    _require_source(augmentation.name, augmentation.source)
-    params = default_values(augmentation.params)
-    transform = _build(augmentation.name, lambda: build_transform(augmentation, image_size, params))
-    random = np.random.default_rng(0)
-    for height, width in ((40, 90), (64, 64), (200, 120)):
-        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        first, again = (augment(transform, image, seed=7) for _ in range(2))
-        if not isinstance(first, np.ndarray) or first.shape != (image_size, image_size, 3):
-            raise PluginError(
-                f"`{augmentation.name}` turned ({height}, {width}, 3) into {getattr(first, 'shape', type(first))}, "
-                f"not ({image_size}, {image_size}, 3)."
-            )
-        if first.dtype != np.uint8:
-            raise PluginError(f"`{augmentation.name}` returns {first.dtype} pixels, not uint8.")
-        if not np.array_equal(first, again):
-            raise PluginError(f"`{augmentation.name}` gives different pictures for one seed: it must not keep state.")
+    for breach in augmentation_breaches(augmentation, image_size=image_size, rules=rules or list(AUGMENTATION_RULES)):
+        raise PluginError(breach.message) from breach.cause
 
 
-def _build(name: str, build: Callable[[], Any]) -> Any:
-    try:
-        return build()
-    except Exception as error:
-        raise PluginError(f"`build` of `{name}` raised {type(error).__name__}: {error}") from error
+def backbone_breaches(
+    backbone: Backbone,
+    *,
+    image_size: int | None = None,
+    rules: Sequence[str] | None = None,
+    begins: Callable[[str], None] = lambda rule: None,
+) -> Iterator[Breach]:
+    """Every rule that a backbone breaks; a rule that builds on a broken one is not looked at.
+
+    Args:
+        backbone, image_size: as `check_backbone`.
+        rules: all by default.
+        begins: called with each rule before it is looked at.
+    """
+    bench = NetworkBench(backbone, image_size or backbone.image_size)
+    return _breaches(bench, BACKBONE_RULES, rules or list(BACKBONE_RULES), begins)
 
 
-def _forward(name: str, model: Any, images: Any) -> Any:
-    try:
-        return model(images)
-    except Exception as error:
-        shape = tuple(images.shape)
-        raise PluginError(f"`{name}` raised on images {shape}: {type(error).__name__}: {error}") from error
+def augmentation_breaches(
+    augmentation: Augmentation,
+    *,
+    image_size: int = 64,
+    rules: Sequence[str] | None = None,
+    begins: Callable[[str], None] = lambda rule: None,
+) -> Iterator[Breach]:
+    """Every rule that an augmentation breaks, as `backbone_breaches`."""
+    bench = PictureBench(augmentation, image_size)
+    return _breaches(bench, AUGMENTATION_RULES, rules or list(AUGMENTATION_RULES), begins)
 
 
-def _require_source(name: str, source: str) -> None:
-    if not source:
-        raise PluginError(f"`{name}` has no `source`: name the paper, repository or page it comes from.")
-
-
-def _require_logits(name: str, logits: Any) -> None:
-    import torch
-
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, _CLASSES):
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise PluginError(f"`{name}` turned 2 images into {shape}, not into logits (2, {_CLASSES}).")
-    if not torch.isfinite(logits).all():
-        raise PluginError(f"`{name}` returns logits that are not finite.")
-
-
-def _require_gradient(name: str, model: Any, logits: Any) -> None:
-    if logits.requires_grad:
-        logits.sum().backward()
-    if all(parameter.grad is None for parameter in model.parameters()):
-        raise PluginError(f"No parameter of `{name}` receives a gradient.")
-
-
-def _require_linear_end(name: str, model: Any, images: Any, logits: Any) -> None:
-    """`tuning: head` trains a new last layer on what the network gives without it."""
-    import torch
-
-    from automl_car.training.model import classifier, feature_extractor
-
-    last = classifier(model, _CLASSES)
-    try:
-        again = last(feature_extractor(model, _CLASSES)(images))
-        same = again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-3, atol=1e-4)
-    except RuntimeError:  # what comes after the layer does not take its input
-        same = False
-    if not same:
-        raise PluginError(f"`{name}` does not end in a torch.nn.Linear: something comes after its last one.")
+def _breaches(
+    bench: Any,
+    known: Mapping[str, Callable[[Any], None]],
+    rules: Sequence[str],
+    begins: Callable[[str], None],
+) -> Iterator[Breach]:
+    broken = set()
+    for name, rule in known.items():
+        if name not in rules:
+            continue
+        if BUILDS_ON.get(name) in broken:
+            broken.add(name)
+            continue
+        begins(name)
+        try:
+            rule(bench)
+        except PluginError as error:
+            broken.add(name)
+            yield Breach(name, error.message, error.__cause__)

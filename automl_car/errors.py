@@ -25,20 +25,26 @@ class AutomlCarError(Exception):
     Args:
         message: what is wrong, with the value in it and where it came from.
         hint: what to do about it; printed on a line of its own.
+
+    Attributes:
+        culprits: backbones and augmentations whose plugin is to blame, where that is known.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.culprits: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would call the class with the message alone and lose the hint between processes.
-        return (_rebuild, (type(self), self.message, self.hint))
+        # The default would call the class with the message alone and lose the rest between processes.
+        return (_rebuild, (type(self), self.message, self.hint, self.culprits))
 
 
-def _rebuild(kind: type[AutomlCarError], message: str, hint: str | None) -> AutomlCarError:
-    return kind(message, hint=hint)
+def _rebuild(kind: type[AutomlCarError], message: str, hint: str | None, culprits: tuple[str, ...]) -> AutomlCarError:
+    error = kind(message, hint=hint)
+    error.culprits = culprits
+    return error
 
 
 class ConfigError(AutomlCarError, ValueError):
@@ -83,3 +89,6 @@ class OutOfMemoryError(TrainingError):
 
 class ExecutorError(AutomlCarError):
     """The process that trained a fold died; the message names the signal or exit code."""
+
+    exit_code: int | None = None  # of a process that died; None where it lives on
+    hung: bool = False  # whether it was ended because its work did not go on

@@ -23,8 +23,8 @@ from automl_car.ensemble.bundle import Bundle, BundlePlugin
 from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.fitting import predict as pool_members
 from automl_car.ensemble.prediction_file import check_output, prediction_file
-from automl_car.errors import DataError, PluginError
-from automl_car.records import FloatArray
+from automl_car.errors import BundleError, DataError, PluginError
+from automl_car.records import BundleNetwork, FloatArray
 
 if TYPE_CHECKING:
     from automl_car.training.predictor import Predictor
@@ -111,13 +111,20 @@ def _as_image(photo: Any) -> Image.Image:
     return Image.fromarray(photo)
 
 
-def load_model(directory: Path, sources: PluginSources, *, on_cpu: bool = False) -> Model:
+def load_model(
+    directory: Path,
+    sources: PluginSources,
+    *,
+    on_cpu: bool = False,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Model:
     """Read a bundle, check every file of it, and build its networks.
 
     Args:
         directory: the bundle.
         sources: plugins that are loaded besides the bundled and the installed ones.
         on_cpu: also where there is a GPU, which computes in fewer digits.
+        announce: is told of each plugin that does not come with automl-car before its code runs.
 
     Raises:
         BundleError: it is not there, damaged, or of another format.
@@ -128,9 +135,12 @@ def load_model(directory: Path, sources: PluginSources, *, on_cpu: bool = False)
     from automl_car.training.rows import CPU
 
     bundle, files = read_bundle(directory)
-    catalog = load_catalog(sources)
+    catalog = load_catalog(sources, announce=announce)
     for plugin in bundle.plugins:
         _require(plugin, catalog, directory)
+    for member in bundle.members:
+        for network in member.networks:
+            _refuse_undeclared(network, catalog, directory)
     device = CPU if on_cpu else pick_device()
     prepare(device)
     return Model(bundle, Predictor(bundle.members, len(bundle.class_names), files.read, catalog, device))
@@ -155,6 +165,18 @@ def _require(plugin: BundlePlugin, catalog: Catalog, directory: Path) -> None:
             raise PluginError(f"{what}, and the one that is loaded has version {found or 'of automl-car'}.", hint=hint)
 
 
+def _refuse_undeclared(network: BundleNetwork, catalog: Catalog, directory: Path) -> None:
+    """A stranger's bundle sets what the plugin offers to be set, and no other argument of its `build`."""
+    known = {param.name for param in catalog.backbone(network.backbone).params}
+    for name, value in network.params:
+        if name not in known or not isinstance(value, bool | int | float | str):
+            raise BundleError(
+                f"The bundle `{directory}` sets `{name}` of `{network.backbone}` to {value!r}, and its plugin declares "
+                f"no such parameter.",
+                hint="bundle.json names the versions that the bundle was made with; install those.",
+            )
+
+
 # ---- the journey ----------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +198,7 @@ def predict(
     batch_size: int = BATCH_SIZE,
     progress: Callable[[int, int], None],
     warn: Callable[[str], None],
+    announce: Callable[[str], None] = lambda text: None,
 ) -> Predicted:
     """Predict photos into a file, which replaces an old one when it is complete.
 
@@ -187,6 +210,7 @@ def predict(
         batch_size: photos that go through a network at a time.
         progress: called with (photos done, photos in all) after each batch.
         warn: called with a sentence for each photo that cannot be decoded.
+        announce: called with a sentence for each plugin that does not come with automl-car, before its code runs.
 
     Raises:
         AutomlCarError: the bundle, a plugin or the input is wrong; nothing was written.
@@ -195,7 +219,7 @@ def predict(
     total = sum(1 for _ in find_sources(paths))
     if not total:
         raise DataError(f"There are no rows in {', '.join(str(path) for path in paths)}.")
-    model = load_model(bundle, sources)
+    model = load_model(bundle, sources, announce=announce)
     done = broken = 0
     with prediction_file(output, model.bundle.form) as write, without_pillow_warnings():
         for photos, probabilities, reasons in model.batches(

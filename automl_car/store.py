@@ -208,8 +208,12 @@ def _read_record(directory: Path) -> dict[str, Any] | None:
 
 
 def _read_npz(path: Path, checksum: str) -> dict[str, Any]:
-    with np.load(io.BytesIO(_read_checked(path, checksum)), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+    data = io.BytesIO(_read_checked(path, checksum))
+    try:
+        with np.load(data, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError) as error:  # somebody's file whose checksum is right, such as a pickle
+        raise StoreError(f"`{path}` holds no arrays: {error}.") from error
 
 
 def _read_checked(path: Path, checksum: str) -> bytes:

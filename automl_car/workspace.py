@@ -7,6 +7,7 @@ from pathlib import Path
 
 from automl_car.catalog.records import PluginSources
 from automl_car.config import Config
+from automl_car.paths import plain_name
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class Workspace:
 
     def checkpoints(self, study: str) -> Path:
         """The fold store of one study."""
-        return self.root / "checkpoints" / study
+        return self.root / "checkpoints" / plain_name(study, "study")
 
     def reports(self, study: str) -> Path:
         """What a study's search leaves for people: its submission and its ensemble."""
-        return self.studies / study
+        return self.studies / plain_name(study, "study")
 
     def plugin_sources(self, config: Config) -> PluginSources:
         """Where plugins are loaded from besides the bundled and the installed ones."""
@@ -58,4 +59,6 @@ class Workspace:
             workspace_folder=(self.root / "plugins").resolve() if config.plugins.local else None,
             files=tuple((self.root / file).resolve() for file in config.plugins.files),
             disabled=config.plugins.disabled,
+            verdicts=self.cache / "plugins",
+            time_limit=config.plugins.time_limit,
         )

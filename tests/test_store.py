@@ -267,7 +267,7 @@ def test_a_pickle_in_place_of_logits_does_not_run(stored: Path, tmp_path: Path) 
     record["sha256"]["oof.npz"] = hashlib.sha256((stored / "oof.npz").read_bytes()).hexdigest()
     record["fingerprint"] = fingerprint({key: value for key, value in record.items() if key != "fingerprint"})
     (stored / "record.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(StoreError, match="allow_pickle"):
         read_logits(stored)
     assert not canary.exists()
     pickle.loads(pickle.dumps(_Canary(canary)))

@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -23,13 +24,29 @@ from automl_car.errors import PluginError
 
 @dataclass(frozen=True)
 class Found:
-    """A plugin before it is loaded."""
+    """A plugin before it is loaded.
+
+    Attributes:
+        name: file stem, or name of the entry point.
+        origin: "bundled", "installed", "workspace" or "file".
+        location: its file, or its distribution.
+        file: its file, where that can be told without running any code; else None.
+        reference: what `find_again` finds it by, in another process, too; empty for bundled ones.
+        version, load: see `PluginInfo.version`; the module.
+    """
 
     name: str
     origin: str
     location: str
+    file: Path | None
+    reference: tuple[str, ...]
     version: Callable[[], str]
     load: Callable[[], ModuleType]
+
+    @property
+    def place(self) -> str:
+        """Where its code is, for people: such as `their-cars (/…/their_cars.py)`."""
+        return f"{self.location} ({self.file})" if self.origin == "installed" and self.file else self.location
 
 
 def find_plugins(sources: PluginSources) -> Iterator[Found]:
@@ -49,6 +66,13 @@ def find_plugins(sources: PluginSources) -> Iterator[Found]:
         if path not in seen:
             seen.add(path)
             yield _single_file(path, "file")
+
+
+def find_again(reference: tuple[str, ...]) -> Found:
+    """The plugin of a reference, in another process."""
+    if len(reference) == 1:
+        return _single_file(Path(reference[0]), "file")
+    return _installed(EntryPoint(*reference))
 
 
 def _is_copy(path: Path, original: Path) -> bool:
@@ -71,7 +95,7 @@ def _bundled(path: Path) -> Found:
     def load() -> ModuleType:
         return importlib.import_module(f"automl_car.plugins.{path.stem}")
 
-    return Found(path.stem, "bundled", f"automl_car/plugins/{path.name}", lambda: __version__, load)
+    return Found(path.stem, "bundled", f"automl_car/plugins/{path.name}", path, (), lambda: __version__, load)
 
 
 def _installed(entry_point: EntryPoint) -> Found:
@@ -84,14 +108,28 @@ def _installed(entry_point: EntryPoint) -> Found:
             raise PluginError(f"entry point `{entry_point.value}` must name a module, not {type(module).__name__}.")
         return module
 
-    return Found(entry_point.name, "installed", label, lambda: distribution.version if distribution else "", load)
+    def version() -> str:
+        return distribution.version if distribution else ""
+
+    reference = (entry_point.name, entry_point.value, "automl_car")
+    return Found(entry_point.name, "installed", label, _file_of(entry_point.module), reference, version, load)
+
+
+def _file_of(module: str) -> Path | None:
+    """The file of a module that is not imported; its packages are not either, as that would run their code."""
+    places: list[str] | None = None
+    spec = None
+    for depth in range(module.count(".") + 1):
+        spec = PathFinder.find_spec(".".join(module.split(".")[: depth + 1]), places)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+    return Path(spec.origin) if spec and spec.origin else None
 
 
 def _single_file(path: Path, origin: str) -> Found:
     def digest() -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()[:8] if path.is_file() else ""
 
-    return Found(path.stem, origin, str(path), digest, lambda: _import_file(path))
+    return Found(path.stem, origin, str(path), path, (str(path),), digest, lambda: _import_file(path))
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import TypeVar
 
-import pluggy
-
 from automl_car.catalog.finding import Found, find_plugins
-from automl_car.catalog.hookspecs import Hooks
+from automl_car.catalog.guarded import guarded
+from automl_car.catalog.offering import offers
 from automl_car.catalog.records import Augmentation, Backbone, PluginSources
+from automl_car.catalog.state import left_alone
+from automl_car.catalog.words import describe_error, did_you_mean
 from automl_car.errors import PluginError
 
 Record = TypeVar("Record", Backbone, Augmentation)
-_HOOKS = ("register_backbones", "register_augmentations")
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,7 @@ class PluginInfo:
         name: file stem, or name of the entry point.
         origin: "bundled", "installed", "workspace" or "file".
         location: its file, or its distribution.
+        place: where its code is, for people.
         version: of the distribution; for a single file the first 8 digits of its sha256; empty when disabled.
         backbones, augmentations: names that it offers.
         error: why it could not be loaded; None when it was.
@@ -42,6 +42,13 @@ class PluginInfo:
     augmentations: tuple[str, ...] = ()
     error: str | None = None
     disabled: bool = False
+    place: str = ""
+
+    @property
+    def title(self) -> str:
+        """The plugin with its place and version, as it is named before its code runs, and when it fails."""
+        version = f", version {self.version}" if self.version else ""
+        return f"plugin `{self.name}` ({self.place or self.location}{version})"
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,17 @@ class Catalog:
 
         A recipe remembers it, so that an edited plugin is never answered for by what its former self has trained.
         """
-        others = (row for row in self.plugins if row.origin != "bundled")
-        return next((row.version for row in others if name in (*row.backbones, *row.augmentations)), "")
+        return next((row.version for row in self.others if name in (*row.backbones, *row.augmentations)), "")
+
+    @property
+    def others(self) -> tuple[PluginInfo, ...]:
+        """Plugins that do not come with automl-car, and were loaded."""
+        return tuple(row for row in self.plugins if row.origin != "bundled" and not (row.error or row.disabled))
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """Title of the plugin, by the name of what it offers; bundled ones are not in it."""
+        return {name: row.title for row in self.others for name in (*row.backbones, *row.augmentations)}
 
     def require_whole(self) -> None:
         """Raise PluginError when a plugin is broken: its silent absence would change what is searched."""
@@ -80,26 +96,41 @@ class Catalog:
             )
 
 
-def load_catalog(sources: PluginSources = PluginSources()) -> Catalog:  # noqa: B008 - a frozen value
-    """Load every plugin of `sources`; one that fails becomes a row with its reason and disturbs no other."""
+def load_catalog(
+    sources: PluginSources = PluginSources(),  # noqa: B008 - a frozen value
+    *,
+    announce: Callable[[str], None] = lambda text: None,
+) -> Catalog:
+    """Load every plugin of `sources`; one that fails becomes a row with its reason and disturbs no other.
+
+    Args:
+        sources: where plugins are.
+        announce: is told of each plugin that does not come with automl-car, by place and version, before its code runs.
+    """
     backbones: dict[str, Backbone] = {}
     augmentations: dict[str, Augmentation] = {}
     owners: dict[str, str] = {}
     rows: list[PluginInfo] = []
     plugins = list(find_plugins(sources))
     _refuse_unknown(sources.disabled, tuple(found.name for found in plugins))
-    for found in plugins:
-        row = PluginInfo(found.name, found.origin, found.location, "")
-        if found.name in sources.disabled:
-            rows.append(_with(row, disabled=True))
+    infos = [_info(found, sources) for found in plugins]
+    foreign = [found for found, row in zip(plugins, infos, strict=True) if _is_foreign(row)]
+    for row in infos:
+        if _is_foreign(row):
+            announce(f"{row.title} is loaded")
+    refused = _why_not(foreign, sources) if foreign and sources.verdicts is not None else {}
+    for found, row in zip(plugins, infos, strict=True):
+        if row.disabled or row.error:
+            rows.append(row)
+            continue
+        if found.reference in refused:
+            rows.append(_with(row, error=refused[found.reference]))
             continue
         try:
-            row = _with(row, version=found.version())
-            module = found.load()
-            own_backbones, own_augmentations = _offers(module)
+            own_backbones, own_augmentations = _load(found)
             _refuse_clashes(found, own_backbones, own_augmentations, owners)
         except (Exception, SystemExit) as error:  # any plugin code may run here, `sys.exit()` included
-            rows.append(_with(row, error=_describe(error)))
+            rows.append(_with(row, error=describe_error(error)))
             continue
         backbones.update({record.name: record for record in own_backbones})
         augmentations.update({record.name: record for record in own_augmentations})
@@ -118,62 +149,40 @@ def load_catalog(sources: PluginSources = PluginSources()) -> Catalog:  # noqa: 
 # ---- loading --------------------------------------------------------------------------------------------------------
 
 
-def _offers(module: ModuleType) -> tuple[list[Backbone], list[Augmentation]]:
-    """What the module's hooks return. Each module gets a manager of its own, so none can disturb another."""
-    manager = pluggy.PluginManager("automl_car")
-    manager.add_hookspecs(Hooks)
-    manager.register(module)
+def _info(found: Found, sources: PluginSources) -> PluginInfo:
+    """What is known of a plugin whose code has not run."""
+    row = PluginInfo(found.name, found.origin, found.location, "", place=found.place)
+    if found.name in sources.disabled:
+        return _with(row, disabled=True)
     try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(_explain_unknown_hook(module)) from error
-    if not manager.get_hookcallers(module):
-        raise PluginError(_explain_no_hook(module))
-    backbones = _collect(manager.hook.register_backbones, Backbone)
-    augmentations = _collect(manager.hook.register_augmentations, Augmentation)
-    return backbones, augmentations
+        return _with(row, version=found.version())
+    except OSError as error:
+        return _with(row, error=describe_error(error))
 
 
-def _collect(hook: pluggy.HookCaller, kind: type[Record]) -> list[Record]:
-    """What the one implementation of `hook` returns, if there is one.
+def _why_not(foreign: Sequence[Found], sources: PluginSources) -> Mapping[tuple[str, ...], str]:
+    from automl_car.catalog.probe import why_not  # only where there is something to probe
 
-    It is called directly, as pluggy would drop a None: what a hook returns that has no `return`.
-    """
-    records: list[Record] = []
-    for implementation in hook.get_hookimpls():
-        result = implementation.function()
-        if not isinstance(result, list | tuple):
-            raise PluginError(f"`{hook.name}` must return a list of {kind.__name__}, not {type(result).__name__}.")
-        for record in result:
-            if not isinstance(record, kind):
-                raise PluginError(
-                    f"`{hook.name}` returned {record!r} in its list; every entry must be a {kind.__name__}."
-                )
-            records.append(record)
-    return records
+    return why_not(foreign, sources)
 
 
-def _explain_unknown_hook(module: ModuleType) -> str:
-    marked = [name for name in vars(module) if hasattr(vars(module)[name], "automl_car_impl")]
-    unknown = [name for name in marked if name not in _HOOKS]
-    return " ".join(f"`{name}` is no hook of automl-car.{_did_you_mean(name, _HOOKS)}" for name in unknown)
+def _is_foreign(row: PluginInfo) -> bool:
+    return row.origin != "bundled" and not (row.disabled or row.error)
 
 
-def _explain_no_hook(module: ModuleType) -> str:
-    for name in _HOOKS:
-        if name in vars(module):
-            return f"`{name}` is not marked as a hook. Put `@hookimpl` above it."
-    for name in vars(module):
-        if near := _did_you_mean(name, _HOOKS):
-            return f"`{name}` is no hook of automl-car.{near}"
-    return f"it implements none of the hooks {', '.join(f'`{name}`' for name in _HOOKS)}."
+def _load(found: Found) -> tuple[list[Backbone], list[Augmentation]]:
+    if found.origin == "bundled":
+        return offers(found.load())
+    with left_alone():
+        backbones, augmentations = offers(found.load())
+    return [guarded(record) for record in backbones], [guarded(record) for record in augmentations]
 
 
 def _refuse_unknown(disabled: Sequence[str], known: Sequence[str]) -> None:
     for name in disabled:
         if name not in known:
             raise PluginError(
-                f"`plugins.disabled` names `{name}`, and there is no such plugin.{_did_you_mean(name, known)}"
+                f"`plugins.disabled` names `{name}`, and there is no such plugin.{did_you_mean(name, known)}"
             )
 
 
@@ -188,27 +197,14 @@ def _refuse_clashes(
             raise PluginError(f"it offers the name `{name}` twice.")
 
 
-# ---- words ----------------------------------------------------------------------------------------------------------
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, PluginError):
-        return error.message
-    if isinstance(error, SystemExit):
-        return f"it called sys.exit({error.code!r}) while it was loaded."
-    return f"{type(error).__name__}: {error}"
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean `{near[0]}`?" if near else ""
+# ---- looking up -----------------------------------------------------------------------------------------------------
 
 
 def _look_up(kind: str, name: str, known: Mapping[str, Record]) -> Record:
     if name in known:
         return known[name]
     raise PluginError(
-        f"Unknown {kind} `{name}`.{_did_you_mean(name, tuple(known))}",
+        f"Unknown {kind} `{name}`.{did_you_mean(name, tuple(known))}",
         hint="`automl-car plugins` lists all that are loaded.",
     )
 

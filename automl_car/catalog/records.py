@@ -168,11 +168,16 @@ class PluginSources:
         workspace_folder: folder whose `*.py` are plugins, or None.
         files: further one-file plugins.
         disabled: plugins that are not loaded, by name.
+        verdicts: folder that remembers which plugins could be loaded. With it, each one that does not come with
+            automl-car is first loaded in a process of its own, once per version; None loads it at once.
+        time_limit: seconds that loading a plugin may take there, and trying out what it offers before it is trained.
     """
 
     workspace_folder: Path | None = None
     files: tuple[Path, ...] = ()
     disabled: tuple[str, ...] = ()
+    verdicts: Path | None = None
+    time_limit: float = 30.0
 
 
 def _check_name(kind: str, name: str) -> None:

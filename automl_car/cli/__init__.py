@@ -21,6 +21,7 @@ from automl_car.cli import reporting  # noqa: F401
 from automl_car.cli import using  # noqa: F401
 from automl_car.cli import judging  # noqa: F401
 from automl_car.cli import combining  # noqa: F401
+from automl_car.cli import plugins  # noqa: F401
 from automl_car.cli import looking  # noqa: F401
 from automl_car.cli import beginning  # noqa: F401
 from automl_car.cli import configuring  # noqa: F401

@@ -1,4 +1,4 @@
-"""Looking at what there is: plugins, studies, the dashboard."""
+"""Looking at what there is: studies, the dashboard."""
 
 from __future__ import annotations
 
@@ -6,43 +6,9 @@ from typing import Annotated
 
 import typer
 
-from automl_car.cli.app import app, plugins_app, studies_app
-from automl_car.cli.options import (
-    HERE,
-    ConfigOption,
-    JsonOption,
-    PluginOption,
-    StorageOption,
-    StudyOption,
-    WorkspaceOption,
-)
-from automl_car.cli.shared import hint, latest_study_name, load_settings, open_workspace, print_json
-
-
-@plugins_app.callback(invoke_without_command=True)
-def _plugins(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        plugins_list()
-
-
-@plugins_app.command("list")
-def plugins_list(
-    plugin: PluginOption = None,
-    workspace: WorkspaceOption = HERE,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List plugins with what they offer; a broken one shows its reason."""
-    overrides = {"plugins.files": [file.resolve() for file in plugin] if plugin else None}
-    settings = load_settings(workspace, config, overrides)
-    from automl_car.catalog.manager import load_catalog
-    from automl_car.report import tables
-
-    catalog = load_catalog(open_workspace(workspace).plugin_sources(settings))
-    if as_json:
-        print_json(tables.catalog_json(catalog))
-    else:
-        tables.print_catalog(catalog)
+from automl_car.cli.app import app, studies_app
+from automl_car.cli.options import HERE, JsonOption, StorageOption, StudyOption, WorkspaceOption
+from automl_car.cli.shared import hint, latest_study_name, open_workspace, print_json
 
 
 @studies_app.callback(invoke_without_command=True)
@@ -111,7 +77,7 @@ def dashboard(
     host: Annotated[
         str,
         typer.Option(metavar="ADDRESS", help="Address to listen on; others than loopback show the study to anyone."),
-    ] = ("127.0.0.1"),
+    ] = "127.0.0.1",
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
 ) -> None:
@@ -134,6 +100,8 @@ def dashboard(
     stop = threading.Event()
     drawing = threading.Thread(target=illustrate_until, args=(stop, place, name, load_study(name, url)), daemon=True)
     drawing.start()
+    if not _is_loopback(host):
+        hint(f"warning: on {host}, everyone who reaches this machine can read the study, and change its notes")
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
     folder = artifact_folder(place, name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,3 +109,12 @@ def dashboard(
         run_server(connect(url), host=host, port=port, artifact_store=FileSystemArtifactStore(str(folder)))
     finally:
         stop.set()
+
+
+def _is_loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"

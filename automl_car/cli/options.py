@@ -20,6 +20,9 @@ ConfigOption = Annotated[
 PluginOption = Annotated[
     list[Path] | None, typer.Option("--plugin", metavar="FILE", help="One-file plugin to load; may be repeated.")
 ]
+NoLocalPluginsOption = Annotated[
+    bool, typer.Option("--no-local-plugins", help="Do not load the workspace's plugins/*.py.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Tell nothing but the result; the log in logs/ has the rest.")

@@ -14,12 +14,20 @@ from automl_car.cli.options import (
     HERE,
     ConfigOption,
     JsonOption,
+    NoLocalPluginsOption,
     PluginOption,
     StorageOption,
     StudyOption,
     WorkspaceOption,
 )
-from automl_car.cli.shared import latest_study_name, load_settings, make_view, open_workspace, print_json
+from automl_car.cli.shared import (
+    latest_study_name,
+    load_settings,
+    make_view,
+    open_workspace,
+    plugin_overrides,
+    print_json,
+)
 
 
 @app.command()
@@ -32,6 +40,7 @@ def refit(
     study: StudyOption = None,
     storage: StorageOption = None,
     plugin: PluginOption = None,
+    no_local_plugins: NoLocalPluginsOption = False,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -44,7 +53,7 @@ def refit(
     overrides = {
         "ensemble.top_k": top_k,
         "search.storage": storage,
-        "plugins.files": [file.resolve() for file in plugin] if plugin else None,
+        **plugin_overrides(plugin, no_local=no_local_plugins),
     }
     settings = load_settings(workspace, config, overrides)
     from automl_car import pipeline

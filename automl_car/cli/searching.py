@@ -14,6 +14,7 @@ from automl_car.cli.options import (
     HERE,
     ConfigOption,
     JsonOption,
+    NoLocalPluginsOption,
     PluginOption,
     QuietOption,
     StorageOption,
@@ -27,6 +28,7 @@ from automl_car.cli.shared import (
     load_settings,
     make_view,
     open_workspace,
+    plugin_overrides,
     print_outcome,
     print_plan,
 )
@@ -73,6 +75,7 @@ def search(
     ] = False,
     storage: StorageOption = None,
     plugin: PluginOption = None,
+    no_local_plugins: NoLocalPluginsOption = False,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     quiet: QuietOption = False,
@@ -100,7 +103,7 @@ def search(
             "training.learning_rate": learning_rate,
             "training.weights": weights,
             "ensemble.top_k": top_k,
-            "plugins.files": [file.resolve() for file in plugin] if plugin else None,
+            **plugin_overrides(plugin, no_local=no_local_plugins),
         },
     )
     from automl_car import pipeline

@@ -31,6 +31,14 @@ def load_settings(root: Path, config: Path | None, overrides: dict[str, Any]) ->
     return load_config(config or (default if default.is_file() else None), overrides)
 
 
+def plugin_overrides(files: list[Path] | None, *, no_local: bool) -> dict[str, Any]:
+    """What --plugin and --no-local-plugins say, as settings."""
+    return {
+        "plugins.files": [file.resolve() for file in files] if files else None,
+        "plugins.local": False if no_local else None,
+    }
+
+
 def latest_study_name(place: Workspace, storage: str | None) -> str:
     from automl_car.search.overview import latest_study
 

@@ -14,12 +14,20 @@ from automl_car.cli.options import (
     HERE,
     ConfigOption,
     JsonOption,
+    NoLocalPluginsOption,
     PluginOption,
     StorageOption,
     StudyOption,
     WorkspaceOption,
 )
-from automl_car.cli.shared import hint, latest_study_name, load_settings, open_workspace, print_json
+from automl_car.cli.shared import (
+    hint,
+    latest_study_name,
+    load_settings,
+    open_workspace,
+    plugin_overrides,
+    print_json,
+)
 
 
 @app.command()
@@ -37,6 +45,7 @@ def bundle(
     ] = None,
     storage: StorageOption = None,
     plugin: PluginOption = None,
+    no_local_plugins: NoLocalPluginsOption = False,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -51,7 +60,7 @@ def bundle(
         {
             "ensemble.top_k": top_k,
             "search.storage": storage,
-            "plugins.files": [file.resolve() for file in plugin] if plugin else None,
+            **plugin_overrides(plugin, no_local=no_local_plugins),
         },
     )
     from automl_car import pipeline
@@ -84,6 +93,7 @@ def predict(
     output: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .csv or .parquet.")] = Path("predictions.csv"),
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Photos per step.")] = 32,
     plugin: PluginOption = None,
+    no_local_plugins: NoLocalPluginsOption = False,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -92,8 +102,7 @@ def predict(
 
     Writes an id and a probability per class for each photo. A CSV lists ids and paths as test.csv does.
     """
-    overrides = {"plugins.files": [file.resolve() for file in plugin] if plugin else None}
-    settings = load_settings(workspace, config, overrides)
+    settings = load_settings(workspace, config, plugin_overrides(plugin, no_local=no_local_plugins))
     from automl_car import predicting  # not the journeys of a search: they load five times as much
 
     place = open_workspace(workspace)
@@ -105,6 +114,7 @@ def predict(
         batch_size=batch_size,
         progress=_Counter(),
         warn=lambda text: hint(f"warning: {text}"),
+        announce=hint,
     )
     if as_json:
         print_json({"output": str(done.output), "photos": done.photos, "broken": done.broken})
@@ -125,6 +135,7 @@ def export(
         typer.Option(metavar="PATH", help="Photos to check the file with; may be repeated. Default: generated ones."),
     ] = None,
     plugin: PluginOption = None,
+    no_local_plugins: NoLocalPluginsOption = False,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -134,8 +145,7 @@ def export(
     Photos in, probabilities out, in any ONNX runtime: squeezing, normalisation, networks, pool and calibration are
     in the file. It is kept when it says what the bundle says.
     """
-    overrides = {"plugins.files": [file.resolve() for file in plugin] if plugin else None}
-    settings = load_settings(workspace, config, overrides)
+    settings = load_settings(workspace, config, plugin_overrides(plugin, no_local=no_local_plugins))
     from automl_car import exporting
 
     place = open_workspace(workspace)

@@ -17,12 +17,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from automl_car.ensemble.bundle import Bundle, BundlePlugin, Measured
 from automl_car.errors import BundleError
 from automl_car.files import write_atomically
+from automl_car.paths import is_own_file, stays_inside
 from automl_car.records import BundleMember, BundleNetwork, SubmissionFormat, fingerprint
 
 FORMAT = 1
@@ -42,8 +43,9 @@ class BundleFiles:
         Raises:
             BundleError: it is missing or damaged.
         """
-        if name not in self.sha256 or not _stays_inside(name):
+        if name not in self.sha256 or not stays_inside(name):
             raise BundleError(f"`{self.directory}` has no file `{name}` by its own {MANIFEST}.")
+        _refuse_link(self.directory, name)
         try:
             data = (self.directory / name).read_bytes()
         except OSError as error:
@@ -53,12 +55,14 @@ class BundleFiles:
         return data
 
 
+def _refuse_link(directory: Path, name: str) -> None:
+    """A bundle may come from a stranger: a link in it could name any file of this machine, and a pipe never ends."""
+    path = directory / name
+    if (path.exists() and not is_own_file(directory, name)) or path.is_symlink():
+        raise BundleError(f"`{path}` is a link, or no plain file; a bundle holds plain files only.", hint=_AGAIN)
+
+
 _AGAIN = "copy the bundle again, or make it again with `automl-car bundle`."
-
-
-def _stays_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
@@ -123,14 +127,29 @@ def read_bundle(directory: Path) -> tuple[Bundle, BundleFiles]:
     record = _read_manifest(directory)
     files = BundleFiles(directory, record["sha256"])
     for name in files.sha256:
+        if not stays_inside(name):
+            raise BundleError(f"`{directory / MANIFEST}` names `{name}`, which leads out of the bundle.", hint=_AGAIN)
+        _refuse_link(directory, name)
         if not name.startswith("weights/"):
             files.read(name)
     try:
-        return _from_json(record), files
+        bundle = _from_json(record)
+        _refuse_paths(directory, bundle, files)
+        return bundle, files
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(
             f"`{directory / MANIFEST}` lacks a part or has one too many: {error}.", hint=_AGAIN
         ) from error
+
+
+def _refuse_paths(directory: Path, bundle: Bundle, files: BundleFiles) -> None:
+    """Every file that a bundle names is its own: what a person is told to read must not lie elsewhere."""
+    named = [plugin.file for plugin in bundle.plugins if plugin.file]
+    named += [member.head for member in bundle.members if member.head]
+    named += [network.file for member in bundle.members for network in member.networks]
+    for name in named:
+        if name not in files.sha256:
+            raise BundleError(f"`{directory / MANIFEST}` names `{name}`, which is no file of the bundle.", hint=_AGAIN)
 
 
 def newest_bundle(folder: Path) -> Path:
@@ -147,6 +166,7 @@ def newest_bundle(folder: Path) -> Path:
 
 def _read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
+    _refuse_link(directory, MANIFEST)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

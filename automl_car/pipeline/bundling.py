@@ -75,7 +75,7 @@ def bundle(
     target = output or workspace.bundles / study
     _refuse_foreign(target)
     store, sources = workspace.checkpoints(study), workspace.plugin_sources(config)
-    catalog = load_catalog(sources)
+    catalog = load_catalog(sources, announce=note)
     considered: tuple[Considered, ...] = ()
     milliseconds = None
     if budget_ms is None:

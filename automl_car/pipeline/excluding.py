@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from automl_car.data.cells import restore
 from automl_car.data.tables import find_column, read_table, relative_path
 from automl_car.errors import DataError
+from automl_car.paths import stays_inside
 
 
 def excluded_photos(root: Path, entries: Sequence[str]) -> dict[str, str]:
@@ -30,6 +31,11 @@ def excluded_photos(root: Path, entries: Sequence[str]) -> dict[str, str]:
 
 
 def _listed(root: Path, entry: str) -> list[str]:
+    if not stays_inside(entry):
+        raise DataError(
+            f"`data.exclude` names `{entry}`, which leads out of the workspace.",
+            hint="copy the file into the workspace, and name it relative to that.",
+        )
     file = root / entry
     if not file.is_file():
         raise DataError(

@@ -78,7 +78,7 @@ def plan(workspace: Workspace, config: Config, *, sample: bool, view: View, log:
     Raises:
         AutomlCarError: the input is wrong, or nothing can be measured.
     """
-    catalog = load_catalog(workspace.plugin_sources(config))
+    catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
     catalog.require_whole()
     backbones = pick_backbones(catalog, config, view)
     executor = LocalExecutor(view.trained, log)

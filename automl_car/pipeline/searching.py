@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from automl_car.search.notes import note_study
 from automl_car.search.portfolio import portfolio_trials
 from automl_car.search.pruning import PruningRule
 from automl_car.search.stopping import Patience
+from automl_car.search.strikes import Strikes
 from automl_car.search.study import storage_url
 from automl_car.search.warm_start import warm_start
 from automl_car.workspace import Workspace
@@ -58,7 +60,7 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     """
     began = time.time()
     study_name = config.search.study or ("sample" if sample else "main")
-    catalog = load_catalog(workspace.plugin_sources(config))
+    catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
     catalog.require_whole()
     backbones = pick_backbones(catalog, config, view)
     augmentations = pick_augmentations(catalog, config)
@@ -78,13 +80,14 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
                 seed=config.search.seed,
                 photo_side=int(min(prepared.audit.width[1], prepared.audit.height[1])),  # medians
             )
-            job = _job(workspace, config, study_name, choices, prepared, executor, view, began)
+            job = _job(workspace, config, study_name, catalog, choices, prepared, executor, view, began)
             note_study(
                 job.study,
                 photos=len(prepared.dataset.train_paths),
                 classes=prepared.dataset.num_classes,
                 folds=prepared.folds.count,
                 machine=executor.machine(),
+                plugins=[row.title for row in catalog.others],
             )
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
             keeper = _Keeper(workspace, config, study_name, prepared, view)
@@ -153,6 +156,7 @@ def _job(
     workspace: Workspace,
     config: Config,
     study_name: str,
+    catalog: Catalog,
     choices: space.Space,
     prepared: Prepared,
     executor: Executor,
@@ -173,6 +177,7 @@ def _job(
             "folds": prepared.folds.fingerprint,
             "classes": prepared.dataset.num_classes,
             "settings": config.model_dump(mode="json"),
+            "plugins": [dataclasses.asdict(row) for row in catalog.others],
         },
         space=choices,
         note=view.note,
@@ -193,6 +198,7 @@ def _job(
         workers=config.training.workers,
         step=config.training.step,
         checkpoint_seconds=config.training.checkpoint_seconds,
+        strikes=Strikes(catalog.owners),
     )
 
 

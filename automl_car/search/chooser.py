@@ -60,7 +60,7 @@ class Chooser:
         arm = choose_arm(arms, plays, floor=FLOOR, k=self._k)
         assert arm is not None  # there are some
         if all(play.arm != arm for play in plays):
-            usual = usual_augmentation(self._job.space)
+            usual = usual_augmentation(self._job.space, self._job.strikes.left_out)
             params = default_params(self._job.space, arm.tuning, arm.backbone, usual)
         else:
             params = self._settled(arm)
@@ -76,13 +76,16 @@ class Chooser:
     # ---- what is there to choose from ----
 
     def _arms(self, plays: Sequence[Play]) -> list[Arm]:
-        """All arms: heads by the size of their photos, fine-tunings by the log loss of the backbone's best head."""
-        space = self._job.space
+        """All arms: heads by the size of their photos, fine-tunings by the log loss of the backbone's best head.
+
+        Without those of plugins that were left out.
+        """
+        space, strikes = self._job.space, self._job.strikes
         heads = {
             name: min((play.log_loss for play in plays if play.arm == Arm("head", name)), default=math.inf)
             for name in space.backbones
         }
-        arms = [Arm(tuning, name) for tuning in space.tunings for name in space.backbones]
+        arms = [Arm(tuning, name) for tuning in strikes.tunings(space) for name in strikes.backbones(space)]
 
         def order(arm: Arm) -> tuple[Any, ...]:
             if arm.tuning == "head":
@@ -112,11 +115,11 @@ class Chooser:
         """Once in a study, when its heads have shown which backbones suit the photos."""
         space, study = self._job.space, self._job.study
         begun = any(trial.user_attrs.get(BEGINS) for trial in study.get_trials(deepcopy=False))
-        if set(space.tunings) != {"full", "head"} or begun:
+        if set(self._job.strikes.tunings(space)) != {"full", "head"} or begun:
             return
         order = [arm.backbone for arm in self._arms(self._plays()) if arm.tuning == "full"]
         self._view.note(f"fine-tuning begins with {order[0]}, whose head is the best so far")
-        for params in fine_tunings(space, order):
+        for params in fine_tunings(space, order, self._job.strikes.left_out):
             study.enqueue_trial(params, user_attrs={BEGINS: True}, skip_if_exists=True)
 
     # ---- time ----
@@ -166,7 +169,7 @@ class Chooser:
 
     def _measure(self, arm: Arm) -> float:
         job = self._job
-        recipe = default_recipe(job.space, arm.tuning, arm.backbone)
+        recipe = default_recipe(job.space, arm.tuning, arm.backbone, job.strikes.left_out)
         images = recipe.epochs * self._counts.photos
         task = SpeedTask(recipe, self._num_classes, job.cache, images, job.plugins, job.step)
         try:

@@ -17,7 +17,8 @@ from automl_car.records import Recipe
 from automl_car.search.evidence import FoldStore
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge
-from automl_car.search.study import close_interrupted, complete_trials, counted_trials
+from automl_car.search.strikes import Strikes
+from automl_car.search.study import FIXED, INTERRUPTED, close_interrupted, complete_trials, counted_trials
 from automl_car.search.trial import Run, fold_task, run_trial, stored
 
 MAX_EQUAL_FAILURES = 3
@@ -42,18 +43,20 @@ def run_search(
         after_complete: called after each complete trial.
 
     Raises:
-        StudyError: three trials in a row failed for one reason, or diverged or lacked memory where that cannot be
-            their recipes' fault.
+        StudyError: three trials in a row failed for one reason that is nobody's plugin, or diverged or lacked memory
+            where that cannot be their recipes' fault; or so many failed by plugins that nothing is left to search.
     """
     if queued := close_interrupted(job.study):
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
     _mend_complete_trials(job, view)
     judge = Judge(job.study, job.rule, FoldStore(job.directory, job.labels))
-    ends, began = _Ends(after_complete), time.time()
+    ends, began = _Ends(after_complete, job.strikes, view), time.time()
     paused: list[tuple[float, Run]] = []
     try:
         while counted_trials(job.study) + len(paused) < trials and not _time_is_up(job):
-            _enqueue_next(job.study, first)
+            job.strikes.require_something(job.space)
+            _end_left_out(job)
+            _enqueue_next(job.study, [params for params in first if not job.strikes.rule_out(params, job.space)])
             if end := before_trial():
                 view.note(end)
                 break
@@ -82,6 +85,17 @@ def _enqueue_next(study: optuna.Study, first: Sequence[dict[str, Any]]) -> None:
         study.enqueue_trial(params, skip_if_exists=True)
 
 
+def _end_left_out(job: Job) -> None:
+    """End the trials that wait next and are made of what is left out; another run of the command goes on with them."""
+    while waiting := job.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if not job.strikes.rule_out(waiting[0].system_attrs.get(FIXED, {}), job.space):
+            return
+        trial = job.study.ask()
+        trial.set_user_attr(INTERRUPTED, True)
+        trial.set_user_attr("reason", "not started: it is made of what is left out of this search")
+        job.study.tell(trial, state=TrialState.FAIL)
+
+
 def _gathers(job: Job, paused: int, began: float) -> bool:
     """Whether trials wait after their first fold, as there are too few others to compare them with.
 
@@ -106,10 +120,12 @@ def _settle(paused: list[tuple[float, Run]], ends: _Ends) -> None:
 
 
 class _Ends:
-    """What follows from the end of a trial: a new submission, or the end of a search in which all of them fail."""
+    """What follows from the end of a trial: a new submission, a strike, or the end of a search in which all fail."""
 
-    def __init__(self, after_complete: Callable[[], None]) -> None:
+    def __init__(self, after_complete: Callable[[], None], strikes: Strikes, view: View) -> None:
         self._after_complete = after_complete
+        self._strikes = strikes
+        self._view = view
         self._failures: list[str] = []
 
     def advance(self, run: Run) -> float | None:
@@ -118,6 +134,10 @@ class _Ends:
             return next(run)
         except StopIteration as stop:
             outcome: Outcome = stop.value
+        if outcome.culprits:  # others may work
+            for sentence in self._strikes.strike(outcome.culprits, outcome.reason):
+                self._view.note(sentence)
+            return None
         fails = outcome.cause or _is_bug(outcome)
         self._failures = [*self._failures, outcome.cause or outcome.reason] if fails else []
         last = self._failures[-MAX_EQUAL_FAILURES:]

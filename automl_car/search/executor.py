@@ -128,10 +128,12 @@ class LocalExecutor:
     def _bury(self) -> ExecutorError:
         """Start a new child in place of the dead one; the error says how that one died."""
         self._join()
-        cause = describe_exit(self._child.exitcode)
+        code = self._child.exitcode
         if not self._closed:
             self._start_child()
-        return ExecutorError(cause, hint=f"its last words are in `{self._log}`.")
+        error = ExecutorError(describe_exit(code), hint=f"its last words are in `{self._log}`.")
+        error.exit_code = code
+        return error
 
     def _join(self) -> None:
         """Wait until the child has ended. Of two threads that do so at once, one would not learn its exit code."""

@@ -62,7 +62,8 @@ class Finale:
             self._view.note("no fine-tuning: not even the smallest one fits into the time left")
             return False
         overrides = {"tuning": "full", "image_size": recipe.image_size, "epochs": recipe.epochs, **SHORT_SCHEDULE}
-        params = default_params(self._job.space, "full", recipe.backbone, usual_augmentation(self._job.space))
+        usual = usual_augmentation(self._job.space, self._job.strikes.left_out)
+        params = default_params(self._job.space, "full", recipe.backbone, usual)
         self._job.study.enqueue_trial(params, user_attrs={OVERRIDES: overrides})
         return True
 
@@ -72,7 +73,10 @@ class Finale:
         The folds that the clock lets it finish join the ensemble where they pay. None when not even one fits.
         """
         space = self._job.space
-        backbone = min(space.backbones, key=lambda name: (space.head_sizes[name][0], name))
+        backbones = self._job.strikes.backbones(space)
+        if not backbones or not self._job.strikes.augmentations(space):
+            return None
+        backbone = min(backbones, key=lambda name: (space.head_sizes[name][0], name))
         largest = space.full_sizes[backbone][0]
         first = min(FIRST_SIDE, largest)
         recipe = Recipe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,14 +38,15 @@ def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any]
     return fine_tunings(space, order)
 
 
-def fine_tunings(space: Space, order: Sequence[str]) -> tuple[dict[str, Any], ...]:
+def fine_tunings(space: Space, order: Sequence[str], left_out: Collection[str] = ()) -> tuple[dict[str, Any], ...]:
     """Every backbone at its defaults, every augmentation on the first one, and what this project began with.
 
     Args:
         order: names of backbones.
+        left_out: augmentations that are not searched any more.
     """
-    usual = usual_augmentation(space)
-    others = [name for name in space.augmentations if name != usual]
+    usual = usual_augmentation(space, left_out)
+    others = [name for name in space.augmentations if name != usual and name not in left_out]
     return (
         *(default_params(space, "full", backbone, usual) for backbone in order),
         *(default_params(space, "full", order[0], augmentation) for augmentation in others),
@@ -53,14 +54,15 @@ def fine_tunings(space: Space, order: Sequence[str]) -> tuple[dict[str, Any], ..
     )
 
 
-def usual_augmentation(space: Space) -> str:
-    """What a recipe has where nothing else was chosen."""
-    return "light" if "light" in space.augmentations else space.augmentations[0]
+def usual_augmentation(space: Space, left_out: Collection[str] = ()) -> str:
+    """What a recipe has where nothing else was chosen; if all are left out, one of them nevertheless."""
+    names = [name for name in space.augmentations if name not in left_out] or list(space.augmentations)
+    return "light" if "light" in names else names[0]
 
 
-def default_recipe(space: Space, tuning: Tuning, backbone: str) -> Recipe:
+def default_recipe(space: Space, tuning: Tuning, backbone: str, left_out: Collection[str] = ()) -> Recipe:
     """The recipe of a backbone at its defaults; the largest where sizes are searched."""
-    params = default_params(space, tuning, backbone, usual_augmentation(space))
+    params = default_params(space, tuning, backbone, usual_augmentation(space, left_out))
     return suggest_recipe(_Given(params), space, {"tuning": tuning})
 
 

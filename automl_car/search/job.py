@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from automl_car.records import FoldResult, Folds, IntArray, Recipe, StepChoice
 from automl_car.search.executor import Executor
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import Space
+from automl_car.search.strikes import Strikes
 from automl_car.search.study import state_word
 
 
@@ -38,10 +39,11 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended: its state, its log loss when complete, and why when not.
+    """How a trial ended: its state, its log loss when complete, why when not, and by whose plugin it failed.
 
     Attributes:
         cause: what would make other trials end like this one; where it is empty, `reason` tells failures apart.
+        culprits: names of the plugins' backbones or augmentations that it failed by.
     """
 
     state: TrialState
@@ -49,6 +51,7 @@ class Outcome:
     reason: str = ""
     interrupted: bool = False
     cause: str = ""
+    culprits: tuple[str, ...] = ()
 
     @property
     def word(self) -> str:
@@ -70,6 +73,7 @@ class Job:
         workers: processes that load photos, or None.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
         checkpoint_seconds: an epoch that takes so long is kept on the disk until its fold is finished.
+        strikes: of plugins that fail; it is what changes from trial to trial.
     """
 
     study: optuna.Study
@@ -87,3 +91,4 @@ class Job:
     workers: int | None = None
     step: StepChoice = "auto"
     checkpoint_seconds: float = 60.0
+    strikes: Strikes = field(default_factory=Strikes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna_dashboard import save_note
@@ -13,9 +13,16 @@ from automl_car.search.generations import study_of
 _DASHBOARD = "dashboard:"  # what the names of its attributes begin with; a trial's go on with the id of the trial
 
 
-def note_study(study: optuna.Study, *, photos: int, classes: int, folds: int, machine: Machine) -> None:
-    """Say what the study is about; its name alone does not."""
+def note_study(
+    study: optuna.Study, *, photos: int, classes: int, folds: int, machine: Machine, plugins: Sequence[str] = ()
+) -> None:
+    """Say what the study is about; its name alone does not.
+
+    Args:
+        plugins: whose code runs in it, besides that of automl-car, with place and version.
+    """
     name = study_of(study.study_name)
+    code = "".join(f"\n* Code of others: {plugin}." for plugin in plugins)
     save_note(
         study,
         f"""# {study.study_name}
@@ -25,7 +32,7 @@ def note_study(study: optuna.Study, *, photos: int, classes: int, folds: int, ma
 * A step is a finished fold. A pruned trial could not keep up with the k-th best one on the same folds; its note says
   by how much.
 * `automl-car studies show {name}` lists the trials, and
-  `automl-car ensemble --study {name}` pools the best ones.
+  `automl-car ensemble --study {name}` pools the best ones.{code}
 """,
     )
 

@@ -12,6 +12,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import StudyError
+from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.generations import current_generation
 
@@ -29,7 +30,7 @@ FIXED = "fixed_params"  # Optuna's own attribute: parameters that a trial was en
 
 def storage_url(studies: Path, name: str, storage: str | None) -> str:
     """The SQLAlchemy URL of a study: `storage`, or a SQLite file of its own in the folder `studies`."""
-    return storage or f"sqlite:///{studies / name}.db"
+    return storage or f"sqlite:///{studies / plain_name(name, 'study')}.db"
 
 
 _WORDS = {

@@ -16,6 +16,7 @@ from automl_car.records import FoldResult, FoldTask, Points, Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge
+from automl_car.search.leaving_out import LeavingOut
 from automl_car.search.notes import note_trial
 from automl_car.search.space import suggest_recipe
 from automl_car.search.study import (
@@ -40,7 +41,10 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
     worth their other folds is best seen when all of them have one. Closing the generator there ends the trial as
     interrupted.
     """
-    job.study.sampler = make_sampler(job.seed, _asked_trials(job.study), job.startup_trials)
+    asked = _asked_trials(job.study)
+    sampler = make_sampler(job.seed, asked, job.startup_trials)
+    left_out = job.strikes.excluded(job.space)
+    job.study.sampler = LeavingOut(sampler, left_out, asked) if any(left_out.values()) else sampler
     trial = job.study.ask()
     # Until the trial is told, it counts as interrupted: a killed driver cannot say so afterwards.
     trial.set_user_attr(INTERRUPTED, True)
@@ -59,7 +63,8 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
         _tell(job.study, trial, Outcome(TrialState.FAIL, reason=error.message, interrupted=True))
         raise
     except AutomlCarError as error:
-        outcome = Outcome(TrialState.FAIL, reason=error.message)
+        culprits = job.strikes.culprits(error, recipe, job.study)
+        outcome = Outcome(TrialState.FAIL, reason=job.strikes.explain(error, culprits), culprits=culprits)
         _store_time(trial, began, results)
         trial.set_user_attr("error", f"{error.message}\n{error.hint or ''}".strip())
     except BaseException:
@@ -204,5 +209,7 @@ def _attributes(recipe: Recipe, recipe_id: str) -> Mapping[str, Any]:
 def _tell(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:
     if outcome.reason:
         trial.set_user_attr("reason", outcome.reason)
+    if outcome.culprits:
+        trial.set_user_attr("failed_by", list(outcome.culprits))
     trial.set_user_attr(INTERRUPTED, outcome.interrupted)
     study.tell(trial, values=outcome.log_loss, state=outcome.state)

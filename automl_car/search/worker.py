@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -13,14 +14,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from automl_car.catalog.words import how_to_install
 from automl_car.errors import AutomlCarError, ExecutorError
 from automl_car.records import FoldTask, Machine, SpeedTask
+from automl_car.search.blame import blame
+from automl_car.search.tryout import TryOut
 
 
 def serve(connection: Connection, log: str) -> None:
     """Answer every task until the driver hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
     _redirect(log)
+    faulthandler.enable()  # where a plugin's code crashed is then in the log
     threading.Thread(target=_end_with_parent, daemon=True).start()
     connection.send(_prepare())
     while True:
@@ -37,19 +42,28 @@ def _answer(task: FoldTask | SpeedTask, connection: Connection) -> Any:
 
     try:
         catalog = _catalog(task.plugins)
+        _try_out(task.recipe, catalog, task.plugins.time_limit)
         if isinstance(task, SpeedTask):
             return measure_speed(task, catalog)
         return train_fold(task, catalog, _prepared(task.directory, task.cache), connection.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
-        return _as_sendable(error, task.recipe.backbone)
+        sendable = _as_sendable(error, task.recipe.backbone)
+        sendable.culprits = blame(error, task.recipe)
+        return sendable
+
+
+_try_out = TryOut()
 
 
 def _as_sendable(error: BaseException, backbone: str) -> AutomlCarError:
     """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
     if isinstance(error, AutomlCarError):
+        if error.__cause__ is not None and error.hint is None:
+            error.hint = "".join(traceback.format_exception(error.__cause__))
         return error
     lines = "".join(traceback.format_exception(error))
-    return ExecutorError(f"Training `{backbone}` raised {type(error).__name__}: {error}", hint=lines)
+    words = f"{type(error).__name__}: {error}{how_to_install(error)}"
+    return ExecutorError(f"Training `{backbone}` raised {words}", hint=lines)
 
 
 @lru_cache(maxsize=1)

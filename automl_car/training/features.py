@@ -20,7 +20,7 @@ from torch import Tensor
 
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.data.prepare import Prepared
-from automl_car.errors import DivergedError
+from automl_car.errors import DivergedError, StoreError
 from automl_car.files import complete_folder
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.choose_step import key_of
@@ -70,10 +70,20 @@ def frozen_features(
     if missing:
         network = _network(backbone, recipe, prepared.dataset.num_classes, device, cache)
         _write_views(directory, missing, network, prepared, progress)
-    return Features(*(tuple(np.load(directory / view.name / file, mmap_mode="r") for view in views) for file in _FILES))
+    return Features(*(tuple(_mapped(directory / view.name / file) for view in views) for file in _FILES))
 
 
 _FILES = ("train.npy", "test.npy")
+
+
+def _mapped(path: Path) -> NDArray[np.float16]:
+    try:
+        array: NDArray[np.float16] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise StoreError(
+            f"`{path}` holds no features: {error}.", hint=f"remove `{path.parent}`; it is computed again."
+        ) from error
+    return array
 
 
 def _key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:

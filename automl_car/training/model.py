@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from automl_car.catalog.hub import offline, repository_of, require_undamaged
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.errors import PluginError, WeightsError
 from automl_car.records import Recipe
@@ -32,15 +34,39 @@ def build_model(backbone: Backbone, recipe: Recipe, num_classes: int) -> nn.Modu
 
 
 def _build_pretrained(backbone: Backbone, num_classes: int, params: dict[str, float | int | str | bool]) -> nn.Module:
+    """The network with its weights. The hub is asked only for what is not on this machine."""
+    here = backbone.find_weights() if backbone.find_weights else None
+    if here is not None:
+        require_undamaged(here)
     try:
-        model: nn.Module = backbone.build(num_classes, pretrained=True, **params)
+        with nullcontext() if here is None else offline():
+            model: nn.Module = backbone.build(num_classes, pretrained=True, **params)
     except Exception as error:  # whatever the plugin's library raises when it cannot find or fetch a file
+        backbone.build(num_classes, pretrained=False, **params)  # raises where it is not the weights that are wrong
+        file = f" (`{here}`)" if here else ""
         raise WeightsError(
-            f"The pretrained weights of `{backbone.name}` cannot be loaded: {type(error).__name__}: {error}",
-            hint=f"name a file (`training: {{weights: {{{backbone.name}: FILE}}}}`), fill the hub's cache on a machine "
-            f"with network and copy it here, or say `weights: random`.",
+            f"The pretrained weights of `{backbone.name}`{file} cannot be loaded: {_first_line(error)}",
+            hint=_where_to_get(backbone),
         ) from error
     return model
+
+
+def _where_to_get(backbone: Backbone) -> str:
+    repository = repository_of(backbone.find_weights)
+    own = f"name a file (`training: {{weights: {{{backbone.name}: FILE}}}}`)"
+    if repository is None:
+        return f"{own}, fill the hub's cache on a machine with network and copy it here, or say `weights: random`."
+    return (
+        f"put `model.safetensors` of https://huggingface.co/{repository} on this machine and {own}, fill the hub's "
+        f"cache on a machine with network (`hf download {repository}`) and copy it here, or say `weights: random`."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    """What happened. Of a pickle torch says how to run it all the same, and that is no advice to pass on."""
+    if type(error).__name__ == "UnpicklingError" or "weights_only" in str(error):
+        return "it is a pickle that holds more than tensors, which could run code."
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def load_weights(model: nn.Module, path: Path, num_classes: int) -> None:
@@ -108,7 +134,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsError(
-            f"The weights file `{path}` cannot be read: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            f"The weights file `{path}` cannot be read: {_first_line(error)}",
             hint=_READABLE,
         ) from error
     tensors = tensors.get("state_dict", tensors) if isinstance(tensors, dict) else tensors

@@ -173,7 +173,10 @@ def test_a_broken_installed_plugin_is_a_row_with_its_reason(tmp_path: Path, monk
     )
     install(monkeypatch, tmp_path, *points)
     catalog = load_catalog()
-    assert row_of(catalog, "gone").error == "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
+    assert row_of(catalog, "gone").error == (
+        "ModuleNotFoundError: No module named 'a_module_that_is_not_there' "
+        "(`pip install a_module_that_is_not_there` may bring it)"
+    )
     assert row_of(catalog, "no_module").error == "entry point `json:dumps` must name a module, not function."
     assert set(BUNDLED) <= {row.name for row in catalog.plugins if not row.error}
 

@@ -23,6 +23,7 @@ from automl_car.search.growth import open_study
 from automl_car.search.job import Job, Outcome
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import HEAD_LEARNING_RATE, Space
+from automl_car.search.strikes import Strikes
 from automl_car.search.study import storage_url
 from automl_car.store import FoldLogits, write_fold
 
@@ -150,6 +151,7 @@ class Desk:
     rule: PruningRule | None = None
     deadline: float | None = None
     seed: int = 0
+    owners: dict[str, str] = field(default_factory=dict)  # of what can be struck
     first: tuple[dict[str, Any], ...] | None = None
 
     def study(self) -> optuna.Study:
@@ -175,6 +177,7 @@ class Desk:
             seed=self.seed,
             startup_trials=3,
             deadline=self.deadline,
+            strikes=Strikes(self.owners),
         )
 
     def go(self, trials: int, before_trial: Callable[[], str | None] = lambda: None) -> list[optuna.trial.FrozenTrial]:

@@ -18,7 +18,7 @@ import pytest
 from automl_car.catalog.records import PluginSources
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
-from automl_car.errors import ExecutorError
+from automl_car.errors import AutomlCarError, ExecutorError, PluginError
 from automl_car.records import Epoch, FoldTask, Progress, Recipe, SpeedTask
 from automl_car.search.executor import LocalExecutor, describe_exit
 from automl_car.store import read_result
@@ -91,8 +91,8 @@ def _process(shop: Shop) -> int:
     return shop.executor._child.pid
 
 
-def _error(future: Future[Any]) -> ExecutorError:
-    with pytest.raises(ExecutorError) as caught:
+def _error(future: Future[Any]) -> AutomlCarError:
+    with pytest.raises((ExecutorError, PluginError)) as caught:
         future.result(timeout=60)
     return caught.value
 
@@ -165,6 +165,7 @@ def test_a_plugin_that_raises_or_exits_is_named_and_the_process_lives_on(shop: S
     assert f"`{name}`" in error.message
     assert words in error.message
     assert "rogues.py" in (error.hint or "")
+    assert error.culprits == (name,)
     assert _process(shop) == before
 
 

@@ -130,7 +130,8 @@ def test_an_empty_hub_cache_without_a_network_is_an_error_that_says_what_to_do(t
     answer = load_offline(tmp_path)
     assert "found: None" in answer
     assert "WeightsError: The pretrained weights of `small_net` cannot be loaded" in answer
-    assert "hint: name a file (`training: {weights: {small_net: FILE}}`)" in answer
+    assert "hint: put `model.safetensors` of https://huggingface.co/timm/mobilenetv3_small_050.lamb_in1k" in answer
+    assert "name a file (`training: {weights: {small_net: FILE}}`)" in answer
     assert not (tmp_path / "loaded.safetensors").exists()
 
 

@@ -1,0 +1,72 @@
+"""Calls the hooks of one plugin's module, and checks what they return."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TypeVar
+
+import pluggy
+
+from automl_car.catalog.hookspecs import Hooks
+from automl_car.catalog.records import Augmentation, Backbone
+from automl_car.catalog.words import did_you_mean
+from automl_car.errors import PluginError
+
+Record = TypeVar("Record", Backbone, Augmentation)
+_HOOKS = ("register_backbones", "register_augmentations")
+
+
+def offers(module: ModuleType) -> tuple[list[Backbone], list[Augmentation]]:
+    """What the module's hooks return. Each module gets a manager of its own, so none can disturb another.
+
+    Raises:
+        PluginError: it has no hook, or a hook returns something else than a list of records.
+        Exception: whatever a hook raises.
+    """
+    manager = pluggy.PluginManager("automl_car")
+    manager.add_hookspecs(Hooks)
+    manager.register(module)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_explain_unknown_hook(module)) from error
+    if not manager.get_hookcallers(module):
+        raise PluginError(_explain_no_hook(module))
+    backbones = _collect(manager.hook.register_backbones, Backbone)
+    augmentations = _collect(manager.hook.register_augmentations, Augmentation)
+    return backbones, augmentations
+
+
+def _collect(hook: pluggy.HookCaller, kind: type[Record]) -> list[Record]:
+    """What the one implementation of `hook` returns, if there is one.
+
+    It is called directly, as pluggy would drop a None: what a hook returns that has no `return`.
+    """
+    records: list[Record] = []
+    for implementation in hook.get_hookimpls():
+        result = implementation.function()
+        if not isinstance(result, list | tuple):
+            raise PluginError(f"`{hook.name}` must return a list of {kind.__name__}, not {type(result).__name__}.")
+        for record in result:
+            if not isinstance(record, kind):
+                raise PluginError(
+                    f"`{hook.name}` returned {record!r} in its list; every entry must be a {kind.__name__}."
+                )
+            records.append(record)
+    return records
+
+
+def _explain_unknown_hook(module: ModuleType) -> str:
+    marked = [name for name in vars(module) if hasattr(vars(module)[name], "automl_car_impl")]
+    unknown = [name for name in marked if name not in _HOOKS]
+    return " ".join(f"`{name}` is no hook of automl-car.{did_you_mean(name, _HOOKS)}" for name in unknown)
+
+
+def _explain_no_hook(module: ModuleType) -> str:
+    for name in _HOOKS:
+        if name in vars(module):
+            return f"`{name}` is not marked as a hook. Put `@hookimpl` above it."
+    for name in vars(module):
+        if near := did_you_mean(name, _HOOKS):
+            return f"`{name}` is no hook of automl-car.{near}"
+    return f"it implements none of the hooks {', '.join(f'`{name}`' for name in _HOOKS)}."
