@@ -11,12 +11,11 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
-from optuna.artifacts import FileSystemArtifactStore
 from optuna_dashboard import wsgi
 from PIL import Image
 from test_reporting import Study
 
-from automl_car.pipeline.illustrating import artifact_folder, illustrate
+from automl_car.pipeline.illustrating import artifact_store, illustrate
 from automl_car.search.notes import copy_notes
 from automl_car.search.study import complete_trials
 
@@ -35,8 +34,7 @@ def study(tiny_dataset: Path) -> Study:
 @pytest.fixture
 def served(study: Study) -> Iterator[str]:
     """The address of optuna-dashboard on this study."""
-    store = FileSystemArtifactStore(str(artifact_folder(study.workspace, "main")))
-    app = wsgi(study.optuna._storage, artifact_store=store)
+    app = wsgi(study.optuna._storage, artifact_store=artifact_store(study.workspace, "main"))
 
     class Quiet(WSGIRequestHandler):
         def log_message(self, *arguments: object) -> None: ...

@@ -88,10 +88,9 @@ def dashboard(
     """
     import threading
 
-    from optuna.artifacts import FileSystemArtifactStore
     from optuna_dashboard import run_server
 
-    from automl_car.pipeline.illustrating import artifact_folder, illustrate_until
+    from automl_car.pipeline.illustrating import artifact_store, illustrate_until
     from automl_car.search.study import connect, load_study, storage_url
 
     place = open_workspace(workspace)
@@ -103,10 +102,8 @@ def dashboard(
     if not _is_loopback(host):
         hint(f"warning: on {host}, everyone who reaches this machine can read the study, and change its notes")
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
-    folder = artifact_folder(place, name)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        run_server(connect(url), host=host, port=port, artifact_store=FileSystemArtifactStore(str(folder)))
+        run_server(connect(url), host=host, port=port, artifact_store=artifact_store(place, name))
     finally:
         stop.set()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
 
 import numpy as np
 import optuna
@@ -29,9 +28,11 @@ logger = logging.getLogger("automl_car")
 _SECONDS = 10.0  # between looks for new trials
 
 
-def artifact_folder(workspace: Workspace, study: str) -> Path:
-    """Where the pictures of a study's trials lie."""
-    return workspace.reports(study) / "artifacts"
+def artifact_store(workspace: Workspace, study: str) -> FileSystemArtifactStore:
+    """Where the pictures of a study's trials lie; the folder is made."""
+    folder = workspace.reports(study) / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(str(folder))
 
 
 def illustrate_until(stop: threading.Event, workspace: Workspace, name: str, study: optuna.Study) -> None:
@@ -63,9 +64,7 @@ def illustrate(workspace: Workspace, name: str, study: optuna.Study, stop: threa
         return 0
     finished = open_folds(workspace, name)
     lettering = choose_lettering(finished.dataset.class_names)
-    folder = artifact_folder(workspace, name)
-    folder.mkdir(parents=True, exist_ok=True)
-    store = FileSystemArtifactStore(str(folder))
+    store = artifact_store(workspace, name)
     done = 0
     for trial in missing:
         if stop is not None and stop.is_set():

@@ -33,6 +33,7 @@ def blame(error: BaseException, recipe: Recipe) -> tuple[str, ...]:
     if "CUDA error" in str(error):  # it comes up wherever the device is used next
         return ()
     from automl_car.training.augment import augment, build_transform
+    from automl_car.training.folding import fold_batch_norm
     from automl_car.training.step import Passes
 
     doors = {
@@ -40,6 +41,7 @@ def blame(error: BaseException, recipe: Recipe) -> tuple[str, ...]:
         build_transform.__code__: recipe.augmentation,
         Passes.forward.__code__: recipe.backbone,
         Passes.backward.__code__: recipe.backbone,
+        fold_batch_norm.__code__: recipe.backbone,
     }
     if name := _last_door(error, doors):
         return (name,)
