@@ -17,6 +17,7 @@ from automl_car.cli.options import (
     WorkspaceOption,
 )
 from automl_car.cli.shared import hint, latest_study_name, load_settings, open_workspace, print_json
+from automl_car.errors import ConfigError
 
 
 @plugins_app.callback(invoke_without_command=True)
@@ -125,4 +126,10 @@ def dashboard(
     url = storage_url(place.studies, name, storage)
     load_study(name, url)
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
-    run_server(connect(url), host=host, port=port)
+    try:
+        run_server(connect(url), host=host, port=port)
+    except OSError as error:
+        raise ConfigError(
+            f"The dashboard cannot listen on {host}:{port}: {error.strerror or error}.",
+            hint="`--port N` takes another port; `--host 127.0.0.1` is this machine.",
+        ) from error
