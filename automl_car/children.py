@@ -7,10 +7,13 @@ import os
 import signal
 import threading
 
+from automl_car.lifetime import end_with_parent
+
 
 def behave_as_child() -> None:
     """Leave SIGINT to the parent, and end as soon as the parent has ended, however that came about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

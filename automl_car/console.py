@@ -6,7 +6,7 @@ import logging
 import math
 import sys
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ def start_logging(folder: Path, name: str, *, to_terminal: bool) -> Path:
     """Send the log to a new file in `folder`, and to stderr as well if asked for; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{datetime.now():%Y-%m-%d-%H%M%S}-{plain_name(name, 'study')}.log"
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for old in logger.handlers:
         old.close()
@@ -36,6 +36,22 @@ def start_logging(folder: Path, name: str, *, to_terminal: bool) -> Path:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     return path
+
+
+def log_only(text: str) -> None:
+    """Write to the log file what the terminal has been told already."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(logger.makeRecord(logger.name, logging.INFO, "", 0, text, (), None))
+
+
+class _LogFile(logging.FileHandler):
+    """A log without which the work goes on: when it cannot be written, a person is told once, without a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say why the log ends here. Called by `logging` within its `except`."""
+        logger.handlers = [other for other in logger.handlers if other is not self]  # a new list: the old one is in use
+        logger.warning("the log %s ends here: %s", self.baseFilename, sys.exception())
 
 
 class Lines:
@@ -63,7 +79,8 @@ class Lines:
         logger.info("%s: %d of %d%s", text, done, total, "" if left is None else f", about {duration(left)} left")
 
     def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:
-        until = f", until {datetime.fromtimestamp(deadline):%H:%M:%S}" if deadline else ""
+        left = timedelta(seconds=deadline - time.monotonic()) if deadline else None
+        until = f", until {datetime.now() + left:%H:%M:%S}" if left else ""
         logger.info("study %s: up to %d trials on %s (%d cores)%s", study, trials, machine.name, machine.cores, until)
 
     def trial_began(self, number: int, recipe: Recipe) -> None:

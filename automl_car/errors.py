@@ -11,7 +11,11 @@
     ├── TrainingError        a fold cannot be trained
     │   ├── DivergedError    its loss is not finite, or worse than guessing
     │   └── OutOfMemoryError its memory does not suffice
-    └── ExecutorError        the process that trained a fold died
+    ├── MachineError         the system refuses: a full disk, a read-only folder, too many open files
+    └── ExecutorError        the process that trained a fold died, or its plugin's code raised
+        └── ProcessLostError it was killed, hangs, or lost its GPU; another one may do better
+            ├── KilledError      killed from outside, as the system does when memory runs out
+            └── DeviceLostError  the GPU failed under it
 
 Every message names the value, says where it came from, and the hint says what to do.
 """
@@ -87,8 +91,24 @@ class OutOfMemoryError(TrainingError):
     """The memory of the host or of the device does not suffice for this recipe."""
 
 
+class MachineError(AutomlCarError):
+    """The system refuses what the work needs; a person can mend it, and the same command then goes on."""
+
+
 class ExecutorError(AutomlCarError):
-    """The process that trained a fold died; the message names the signal or exit code."""
+    """The process that trained a fold died, or foreign code raised in it; the message names the cause."""
 
     exit_code: int | None = None  # of a process that died; None where it lives on
     hung: bool = False  # whether it was ended because its work did not go on
+
+
+class ProcessLostError(ExecutorError):
+    """A training process was killed, hangs, or lost its GPU: what it worked on may succeed in another one."""
+
+
+class KilledError(ProcessLostError):
+    """A training process, or one that loads its photos, was killed from outside."""
+
+
+class DeviceLostError(ProcessLostError):
+    """The GPU failed, and this process cannot use it any more."""

@@ -1,4 +1,7 @@
-"""Writing files so that a crash, a kill or a full disk leaves the old file or the new one, never half of one."""
+"""Writing files so that a crash, a kill or a full disk leaves the old file or the new one, never half of one.
+
+Errors of the system name the file that was to be written: by itself, a write that fails does not say where.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from automl_car.system_errors import as_machine_error, naming
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -42,7 +47,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # in the same folder: a rename cannot cross file systems
     try:
-        with temporary.open("xb") as file:
+        with naming(path, instead_of=temporary), temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -59,7 +64,7 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
     Raises:
         OSError: the disk is full; what was written stays for the caller to remove with the folder.
     """
-    with path.open("wb") as file:
+    with naming(path), path.open("wb") as file:
         np.save(file, array, allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
@@ -126,6 +131,23 @@ def sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder if it is not there, and try to write into it: better now than after hours of training.
+
+    Raises:
+        MachineError: that cannot be done; the message names the folder.
+    """
+    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    try:
+        with naming(folder, instead_of=probe):
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+    except OSError as error:
+        raise (as_machine_error(error) or error) from error

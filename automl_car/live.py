@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass, field, replace
@@ -65,9 +66,9 @@ class LiveView:
 
     def __init__(self, console: Console) -> None:
         self._lines = Lines()
-        self._state = State(began=time.time())
+        self._state = State(began=time.monotonic())
         self._live = Live(
-            get_renderable=lambda: render(self._state, time.time()), console=console, refresh_per_second=4
+            get_renderable=lambda: render(self._state, time.monotonic()), console=console, refresh_per_second=4
         )
 
     def __enter__(self) -> LiveView:
@@ -75,7 +76,8 @@ class LiveView:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._live.stop()
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self._live.stop()
 
     def note(self, text: str) -> None:
         self._lines.note(text)
@@ -83,7 +85,7 @@ class LiveView:
 
     def progress(self, text: str, done: int, total: int) -> None:
         self._lines.progress(text, done, total)
-        since = self._state.since if text == self._state.activity else time.time()
+        since = self._state.since if text == self._state.activity else time.monotonic()
         self._change(activity=text, done=done, total=total, since=since, curve=())
 
     def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:

@@ -203,7 +203,8 @@ class FoldTask:
         directory: checkpoints/<study>, with `dataset.json`, `folds.csv` and the fold store.
         cache: folder of the image and feature caches.
         plugins: where the backbone and the augmentation come from.
-        deadline: Unix time at which training stops, or None.
+        deadline: `time.monotonic()`, of the process that has the task, at which training stops, or None. What travels
+            to another process is the time left.
         workers: processes that load photos; None leaves the choice to the machine.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
         to_beat: the curve that a fine-tuning is stopped for falling behind; empty where there is none.

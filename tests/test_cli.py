@@ -144,9 +144,36 @@ def test_ctrl_c_gives_130_and_says_how_to_go_on(run: Command, monkeypatch: pytes
         raise KeyboardInterrupt
 
     monkeypatch.setattr("automl_car.config.load_config", interrupted)
-    code, _, err = run("plugins")
+    code, _, err = run("search")
     assert code == 130
-    assert err.strip() == "stopped; run the same command again to go on from here"
+    assert err.strip() == "stopped; what is finished is kept: run the same command again to go on from here"
+    assert run("plugins") == (130, "", "stopped\n")  # there is nothing to go on from
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device", "logs/a.log"),
+            "`logs/a.log` cannot be written: No space left on device.",
+        ),
+        (
+            PermissionError(13, "Permission denied", "automl-car.yaml"),
+            "`automl-car.yaml` cannot be used: Permission denied.",
+        ),
+        (OSError(24, "Too many open files", "a.csv"), "`a.csv` cannot be written: Too many open files."),
+        (MemoryError(), "The memory of this machine does not suffice."),
+    ],
+    ids=["full disk", "no right", "open files", "memory"],
+)
+def test_what_the_machine_refuses_is_one_line_and_gives_2(
+    error: Exception, words: str, run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("automl_car.config.load_config", refused)
+    assert run.fails("plugins") == words
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes break in other ways on Windows")

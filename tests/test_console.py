@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import io
 import logging
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -96,10 +99,32 @@ def test_a_search_is_told_line_by_line(lines: Lines, caplog: pytest.LogCaptureFi
 
 
 def test_a_deadline_is_told_as_the_time_of_day(lines: Lines, caplog: pytest.LogCaptureFixture) -> None:
-    from datetime import datetime
+    lines.search_begins("main", 5, time.monotonic() + 3600, Machine("cpu", "a CPU", 2))
+    (message,) = caplog.messages
+    possible = [f"{datetime.now() + timedelta(hours=1, seconds=off):%H:%M:%S}" for off in (-2, -1, 0, 1)]
+    assert message in [f"study main: up to 5 trials on a CPU (2 cores), until {moment}" for moment in possible]
 
-    lines.search_begins("main", 5, datetime(2024, 5, 1, 13, 45, 10).timestamp(), Machine("cpu", "a CPU", 2))
-    assert caplog.messages == ["study main: up to 5 trials on a CPU (2 cores), until 13:45:10"]
+
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = start_logging(tmp_path, "main", to_terminal=True)
+    (file,) = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    file.stream.close()
+    file.stream = Full()
+    for number in range(3):
+        logger.info("line %d", number)
+    logger.handlers = []
+    told = capsys.readouterr().err.splitlines()
+    assert told.count(f"the log {path} ends here: [Errno 28] No space left on device") == 1
+    assert [line for line in told if line.startswith("line")] == ["line 0", "line 1", "line 2"]
 
 
 def test_a_refit_tells_its_training_loss_as_it_has_no_other(

@@ -9,6 +9,7 @@ import typer
 from automl_car.cli.app import app, studies_app
 from automl_car.cli.options import HERE, JsonOption, StorageOption, StudyOption, WorkspaceOption
 from automl_car.cli.shared import hint, latest_study_name, open_workspace, print_json
+from automl_car.errors import ConfigError
 
 
 @studies_app.callback(invoke_without_command=True)
@@ -104,6 +105,11 @@ def dashboard(
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
     try:
         run_server(connect(url), host=host, port=port, artifact_store=artifact_store(place, name))
+    except OSError as error:
+        raise ConfigError(
+            f"The dashboard cannot listen on {host}:{port}: {error.strerror or error}.",
+            hint="`--port N` takes another port; `--host 127.0.0.1` is this machine.",
+        ) from error
     finally:
         stop.set()
 

@@ -66,7 +66,7 @@ def largest_size(config: Config, catalog: Catalog, backbones: tuple[str, ...]) -
 
 
 def pick_deadline(config: Config, began: float) -> float | None:
-    """Unix time at which training stops, so that the submission is written before the time limit is over."""
+    """`time.monotonic()` at which training stops, so that the submission is written before the time limit is over."""
     if config.search.timeout is None:
         return None
     reserve = max(RESERVED_SECONDS, RESERVED_SHARE * config.search.timeout)

@@ -17,6 +17,7 @@ from automl_car.ensemble.comparison import Comparison, compare
 from automl_car.ensemble.fitting import pool_of, predict
 from automl_car.ensemble.submission import write_submission
 from automl_car.errors import DataError, StudyError
+from automl_car.files import require_writable
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.outcome import Outcome, View, outcome_json
 from automl_car.pipeline.pooling import open_folds
@@ -24,6 +25,7 @@ from automl_car.records import Ensemble, FloatArray, FoldResult, FoldTask, IntAr
 from automl_car.search.executor import Executor, LocalExecutor
 from automl_car.search.lock import only_one
 from automl_car.search.refit import refit_task
+from automl_car.search.retrying import train
 from automl_car.search.trial import stored
 from automl_car.store import read_logits, read_recipe
 from automl_car.workspace import Workspace
@@ -74,6 +76,8 @@ def refit(
         dataset, folds, labels = finished.dataset, finished.folds, finished.labels
         if dataset.submission is None:
             raise DataError(f"Study `{study}` has no test set that a refit could predict.")
+        for folder in (workspace.checkpoints(study), workspace.cache, output.parent):
+            require_writable(folder)
         executor = LocalExecutor(view.trained, log)
         try:
             bench = _Bench(workspace, config, study, built, executor, view)
@@ -189,7 +193,7 @@ class _Bench:
         """The result from the fold store, or from the executor."""
         finished = stored(task, self.view)
         if finished is None:
-            finished = self.executor.submit(task).result()
+            finished = train(self.executor, task, self.view)
             self.view.note(f"{member.name} {task.label}: {duration(finished.seconds)}")
         return finished
 

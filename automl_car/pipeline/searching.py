@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config
@@ -16,6 +17,7 @@ from automl_car.data.budget import Budgets
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.data.tables import shorten
 from automl_car.errors import StudyError
+from automl_car.files import require_writable
 from automl_car.memory import give_back_memory
 from automl_car.pipeline.choices import (
     largest_size,
@@ -25,6 +27,7 @@ from automl_car.pipeline.choices import (
     pick_tunings,
 )
 from automl_car.pipeline.ensembling import ensemble
+from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.pipeline.reading import read_photos
 from automl_car.records import Tuning
@@ -43,7 +46,7 @@ from automl_car.search.portfolio import portfolio_trials
 from automl_car.search.pruning import PruningRule
 from automl_car.search.stopping import Patience
 from automl_car.search.strikes import Strikes
-from automl_car.search.study import storage_url
+from automl_car.search.study import complete_trials, storage_url
 from automl_car.search.warm_start import warm_start
 from automl_car.workspace import Workspace
 
@@ -58,15 +61,18 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     Raises:
         AutomlCarError: the input is wrong, or the search cannot go on; what was trained is kept.
     """
-    began = time.time()
+    began = time.monotonic()
     study_name = config.search.study or ("sample" if sample else "main")
     catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
     catalog.require_whole()
     backbones = pick_backbones(catalog, config, view)
     augmentations = pick_augmentations(catalog, config)
-    workspace.studies.mkdir(parents=True, exist_ok=True)
+    directory = workspace.checkpoints(study_name)
+    for folder in (workspace.studies, workspace.reports(study_name), directory, workspace.cache):
+        require_writable(folder)
     with only_one(workspace.studies, study_name):
         executor = LocalExecutor(view.trained, log)
+        keeper = None
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
             tunings = pick_tunings(config, executor.machine)
@@ -92,6 +98,11 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
             keeper = _Keeper(workspace, config, study_name, prepared, view)
             _run(workspace, config, job, prepared, view, keeper)
+        except KeyboardInterrupt:
+            executor.close()  # first of all: what comes now has seconds
+            if keeper is not None:
+                keeper.rescue(job.study)
+            raise
         finally:
             executor.close()
     limit = None if config.search.timeout is None else began + config.search.timeout
@@ -195,7 +206,7 @@ def _job(
         seed=config.search.seed,
         startup_trials=config.search.startup_trials,
         deadline=pick_deadline(config, began),
-        workers=config.training.workers,
+        workers=pick_workers(config.training.workers, choices, executor.machine(), view),
         step=config.training.step,
         checkpoint_seconds=config.training.checkpoint_seconds,
         strikes=Strikes(catalog.owners),
@@ -271,10 +282,16 @@ class _Keeper:
         """Build the ensemble of all trials, which is the submission: an interrupted search comes to the same one.
 
         Args:
-            limit: Unix time at which the time limit is over; what there is no time for is left out.
+            limit: `time.monotonic()` at which the time limit is over; what there is no time for is left out.
         """
-        thorough = limit is None or time.time() + 3 * self._seconds < limit
+        thorough = limit is None or time.monotonic() + 3 * self._seconds < limit
         return self._build(thorough=thorough, only_better=False)
+
+    def rescue(self, study: optuna.Study) -> None:
+        """Leave a submission where there is none, though a trial is complete: the first ensemble was broken off."""
+        submission = self._workspace.reports(self._study) / "submission.csv"
+        if self._data[0].submission is not None and not submission.exists() and complete_trials(study):
+            self._build(thorough=False, only_better=True)
 
     def _build(self, *, thorough: bool, only_better: bool) -> Outcome:
         began = time.monotonic()

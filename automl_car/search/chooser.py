@@ -147,7 +147,7 @@ class Chooser:
 
     def _fits(self, arm: Arm, done: int = 0) -> bool:
         deadline, share = self._job.deadline, 1 - done / self._counts.folds
-        return deadline is None or share * self._seconds(arm) <= deadline - time.time()
+        return deadline is None or share * self._seconds(arm) <= deadline - time.monotonic()
 
     def _seconds(self, arm: Arm) -> float:
         """Of all folds of a recipe: as earlier ones took, or as a few measured steps say; 0 when nothing is known."""

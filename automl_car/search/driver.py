@@ -17,6 +17,7 @@ from automl_car.records import Recipe
 from automl_car.search.evidence import FoldStore
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge
+from automl_car.search.retrying import train
 from automl_car.search.strikes import Strikes
 from automl_car.search.study import FIXED, INTERRUPTED, close_interrupted, complete_trials, counted_trials
 from automl_car.search.trial import Run, fold_task, run_trial, stored
@@ -50,7 +51,7 @@ def run_search(
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
     _mend_complete_trials(job, view)
     judge = Judge(job.study, job.rule, FoldStore(job.directory, job.labels))
-    ends, began = _Ends(after_complete, job.strikes, view), time.time()
+    ends, began = _Ends(after_complete, job.strikes, view), time.monotonic()
     paused: list[tuple[float, Run]] = []
     try:
         while counted_trials(job.study) + len(paused) < trials and not _time_is_up(job):
@@ -105,7 +106,7 @@ def _gathers(job: Job, paused: int, began: float) -> bool:
     """
     if job.rule is None or not complete_trials(job.study):
         return False
-    if job.deadline is not None and time.time() - began > GATHERING_SHARE * (job.deadline - began):
+    if job.deadline is not None and time.monotonic() - began > GATHERING_SHARE * (job.deadline - began):
         return False
     judged = job.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     return len(judged) + paused < job.rule.startup_trials
@@ -165,11 +166,11 @@ def _mend_complete_trials(job: Job, view: View) -> None:
                 view.note(f"{lacks}, and the plugin that it was trained with is not there any more, or was edited")
                 continue
             view.note(f"{lacks}: it is trained again")
-            job.executor.submit(task).result()
+            train(job.executor, task, view)
 
 
 def _time_is_up(job: Job) -> bool:
-    return job.deadline is not None and time.time() >= job.deadline
+    return job.deadline is not None and time.monotonic() >= job.deadline
 
 
 def _is_bug(outcome: Outcome) -> bool:

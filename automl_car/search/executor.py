@@ -1,21 +1,21 @@
 """Runs fold tasks in a process of its own, which is replaced when it dies.
 
 An executor is anything with `submit(task) -> Future[FoldResult]`, `machine()` and `close()`. The local one keeps one
-spawned child per device: a child that is killed, crashes or leaks takes no other fold and no study with it.
+spawned child per device: a child that is killed, crashes, hangs or leaks takes no other fold and no study with it.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
-from automl_car.errors import ExecutorError
+from automl_car.errors import DeviceLostError, ExecutorError, MachineError
 from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
+from automl_car.search.child import Child
 
 Watch = Callable[[FoldTask, Epoch | Progress], None]
 
@@ -43,28 +43,28 @@ class Executor(Protocol):
 class LocalExecutor:
     """One child process on this machine, started at once so that its imports overlap with other work.
 
+    A thread starts the child, hands it one task after the other, and puts another one in its place when it is dead.
+
     Args:
-        watch: called, from another thread, with each epoch and progress of the fold in flight.
+        watch: called, from that thread, with each epoch and progress of the fold in flight.
         log: file that the child's stderr goes to.
     """
 
     def __init__(self, watch: Watch, log: Path) -> None:
         self._watch = watch
         self._log = log
-        self._lock = threading.Lock()
-        self._reaping = threading.Lock()
+        self._child: Child | None = None
+        self._machine: Machine | None = None  # that of the first child, which every other one has to find again
+        self._is_new = True  # whether the child has not told its machine
         self._closed = False
-        self._machine: Machine | None = None
-        self._start_child()
+        self._changing = threading.Lock()  # so that no child is started while the executor closes
+        self._tasks: SimpleQueue[_Errand | None] = SimpleQueue()
+        threading.Thread(target=self._serve, name="executor", daemon=True).start()
 
     def machine(self) -> Machine:
         """What the child found; waits until it has started."""
-        if self._machine is None:
-            message = self._receive()
-            if not isinstance(message, Machine):
-                raise ExecutorError(f"The training process began with {message!r}.")
-            self._machine = message
-        return self._machine
+        machine: Machine = self._machine or self._send(None).result()
+        return machine
 
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         """Train the fold in the child. Tasks submitted meanwhile wait their turn."""
@@ -76,78 +76,79 @@ class LocalExecutor:
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
-        self._closed = True
-        self._child.kill()
-        self._join()
+        with self._changing:
+            self._closed = True
+            child, self._child = self._child, None
+        if child is not None:
+            child.end()  # before its thread ends, which would kill it
+        self._tasks.put(None)
 
-    def _start_child(self) -> None:
-        from automl_car.search.worker import serve
+    def _send(self, task: FoldTask | SpeedTask | None) -> Future[Any]:
+        errand = _Errand(task)
+        self._tasks.put(errand)
+        return errand.future
 
-        context = multiprocessing.get_context("spawn")  # fork is unsafe once torch has threads
-        self._connection, theirs = context.Pipe()
-        # Not a daemon: those may have no children, and loader processes are its children.
-        self._child = context.Process(target=serve, args=(theirs, str(self._log)))
-        self._child.start()
-        theirs.close()
-        self._machine = None
+    # ---- in the executor's thread ----
 
-    def _send(self, task: FoldTask | SpeedTask) -> Future[Any]:
-        future: Future[Any] = Future()
-        threading.Thread(target=self._run, args=(task, future), daemon=True).start()
-        return future
+    def _serve(self) -> None:
+        self._run(_Errand(None))  # what goes wrong at the first start is told to whoever asks next
+        while (errand := self._tasks.get()) is not None:
+            self._run(errand)
 
-    def _run(self, task: FoldTask | SpeedTask, future: Future[Any]) -> None:
-        with self._lock:
-            try:
-                self.machine()
-                self._transmit(task)
-                while isinstance(message := self._receive(), Epoch | Progress):
-                    assert isinstance(task, FoldTask)
-                    self._watch(task, message)
-            except Exception as error:
-                future.set_exception(error)
-                return
+    def _run(self, errand: _Errand) -> None:
+        try:
+            machine = self._ready()
+            errand.future.set_result(machine if errand.task is None else self._answer(errand.task))
+        except Exception as error:
+            closed = ExecutorError("The training process was ended with the search.")
+            errand.future.set_exception(closed if self._closed else error)
+
+    def _answer(self, task: FoldTask | SpeedTask) -> object:
+        child = self._child
+        if child is None:
+            raise ExecutorError("The search has ended.")
+
+        def watch(message: Epoch | Progress) -> None:
+            if isinstance(task, FoldTask):
+                self._watch(task, message)
+
+        message = child.ask(task, watch)
+        if isinstance(message, DeviceLostError):
+            child.kill()  # nothing brings the GPU back to a process that has lost it
         if isinstance(message, BaseException):
-            future.set_exception(message)
-        else:
-            future.set_result(message)
+            raise message
+        return message
 
-    def _transmit(self, task: FoldTask | SpeedTask) -> None:
-        try:
-            self._connection.send(task)
-        except OSError:  # it died while it had nothing to do
-            raise self._bury() from None
+    def _ready(self) -> Machine:
+        """Have a child that waits for a task, and say what it runs on."""
+        with self._changing:
+            if self._closed:
+                raise ExecutorError("The search has ended, and with it its training process.")
+            if self._child is None or not self._child.is_alive():
+                self._child, self._is_new = Child(self._log), True
+            child = self._child
+        if self._is_new:
+            self._machine = self._same(child)
+            self._is_new = False
+        assert self._machine is not None
+        return self._machine
 
-    def _receive(self) -> object:
-        try:
-            message: object = self._connection.recv()
-            return message
-        except (EOFError, OSError):
-            raise self._bury() from None
-
-    def _bury(self) -> ExecutorError:
-        """Start a new child in place of the dead one; the error says how that one died."""
-        self._join()
-        code = self._child.exitcode
-        if not self._closed:
-            self._start_child()
-        error = ExecutorError(describe_exit(code), hint=f"its last words are in `{self._log}`.")
-        error.exit_code = code
-        return error
-
-    def _join(self) -> None:
-        """Wait until the child has ended. Of two threads that do so at once, one would not learn its exit code."""
-        with self._reaping:
-            self._child.join()
+    def _same(self, child: Child) -> Machine:
+        """What a new child found, which has to be what the first one did: nothing goes on a CPU behind one's back."""
+        found = child.machine()
+        before = self._machine or found
+        if found.device != before.device:
+            child.kill()
+            raise MachineError(
+                f"{before.name} is not there any more: a new training process found {found.name}.",
+                hint="see to the GPU (`nvidia-smi`) and run the same command again; what is finished is kept.",
+            )
+        return before
 
 
-def describe_exit(code: int | None) -> str:
-    """How a process ended, in words.
+class _Errand:
+    """A task and the future of its answer; without a task, what is asked is the machine."""
 
-    Example:
-        >>> describe_exit(-9)
-        'The training process was killed by SIGKILL.'
-    """
-    if code is not None and code < 0:
-        return f"The training process was killed by {signal.Signals(-code).name}."
-    return f"The training process ended with exit code {code}."
+    def __init__(self, task: FoldTask | SpeedTask | None) -> None:
+        self.task = task
+        self.future: Future[Any] = Future()

@@ -36,7 +36,7 @@ class Finale:
         self._num_classes = num_classes
         self._job = job
         self._view = view
-        self._began = time.time()
+        self._began = time.monotonic()
         self._speeds: dict[int, Speed] = {}  # by image size
         self._done = any(trial.user_attrs.get(OVERRIDES) for trial in job.study.get_trials(deepcopy=False))
 
@@ -47,7 +47,7 @@ class Finale:
             enough: whether more heads would not pay.
         """
         assert self._job.deadline is not None
-        now = time.time()
+        now = time.monotonic()
         had_their_time = now - self._began >= HEADS_SHARE * (self._job.deadline - self._began)
         had_their_trials = counted_trials(self._job.study) >= self._trials - 1
         if self._done or not (had_their_time or had_their_trials or enough) or not complete_trials(self._job.study):
@@ -115,5 +115,5 @@ class Finale:
         return speed
 
     def _epochs(self, recipe: Recipe, speed: Speed, deadline: float, folds: int) -> int:
-        left = PLANNED * (deadline - time.time()) - features_seconds(2, speed, self._counts)
+        left = PLANNED * (deadline - time.monotonic()) - features_seconds(2, speed, self._counts)
         return epochs_within(left, recipe, speed, self._counts, folds=folds)

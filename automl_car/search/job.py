@@ -68,7 +68,7 @@ class Job:
         labels: class index of each training row.
         directory: checkpoints/<study>, the fold store.
         cache: folder of the image and feature caches.
-        deadline: Unix time after which nothing is trained, or None.
+        deadline: `time.monotonic()` after which nothing is trained, or None; the time of day may be set meanwhile.
         seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.

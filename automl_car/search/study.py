@@ -15,6 +15,7 @@ from automl_car.errors import StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.generations import current_generation
+from automl_car.search.refusals import refusals_told
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -73,9 +74,10 @@ def connect(url: str) -> optuna.storages.RDBStorage:
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=60)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.close()
+        with refusals_told(path):
+            connection = sqlite3.connect(path, timeout=60)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
         storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
         sqlalchemy.event.listen(storage.engine, "connect", _spare_the_disk)
         storage.engine.dispose()  # connections that were made before do not know of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
@@ -11,13 +12,14 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from automl_car.errors import AutomlCarError, DivergedError, OutOfMemoryError, StoreError, WeightsError
+from automl_car.errors import AutomlCarError, DivergedError, MachineError, OutOfMemoryError, StoreError, WeightsError
 from automl_car.records import FoldResult, FoldTask, Points, Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge
 from automl_car.search.leaving_out import LeavingOut
 from automl_car.search.notes import note_trial
+from automl_car.search.retrying import train
 from automl_car.search.space import suggest_recipe
 from automl_car.search.study import (
     DIVERGED,
@@ -59,8 +61,8 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
         _store_time(trial, began, results)
         # TPE learns from it; from FAIL it would not.
         outcome = Outcome(TrialState.PRUNED, reason=error.message, cause=_cause(job.study, recipe, error))
-    except WeightsError as error:  # no recipe can mend it, so the search stops, and goes on when the weights are there
-        _tell(job.study, trial, Outcome(TrialState.FAIL, reason=error.message, interrupted=True))
+    except (WeightsError, MachineError) as error:  # a person has to mend it, and then the search goes on
+        _tell_interrupted(job.study, trial, error.message)
         raise
     except AutomlCarError as error:
         culprits = job.strikes.culprits(error, recipe, job.study)
@@ -68,7 +70,7 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
         _store_time(trial, began, results)
         trial.set_user_attr("error", f"{error.message}\n{error.hint or ''}".strip())
     except BaseException:
-        _tell(job.study, trial, Outcome(TrialState.FAIL, reason="the search was stopped", interrupted=True))
+        _tell_interrupted(job.study, trial, "the search was stopped")
         raise
     note_trial(trial, recipe, outcome.word, outcome.reason, results)
     _tell(job.study, trial, outcome)
@@ -161,7 +163,7 @@ def _fold(job: Job, task: FoldTask, number: int, view: View) -> FoldResult:
     finished = stored(task, view)
     if finished is None:
         view.fold_began(number, task.fold)
-    result = finished or job.executor.submit(task).result()
+    result = finished or train(job.executor, task, view)
     view.fold_ended(number, result, stored=finished is not None)
     return result
 
@@ -204,6 +206,11 @@ def _attributes(recipe: Recipe, recipe_id: str) -> Mapping[str, Any]:
         "image_size": recipe.image_size,
         "learning_rate": recipe.learning_rate,
     }
+
+
+def _tell_interrupted(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
+    with contextlib.suppress(MachineError):  # the next start ends a trial for which the disk had no room
+        _tell(study, trial, Outcome(TrialState.FAIL, reason=reason, interrupted=True))
 
 
 def _tell(study: optuna.Study, trial: optuna.Trial, outcome: Outcome) -> None:

@@ -1,4 +1,8 @@
-"""The training process: receives fold tasks, sends epochs and results, and ends with its driver."""
+"""The training process: receives fold tasks, sends epochs, results and signs of life, and ends with its driver.
+
+Signals are its driver's to handle. Ctrl-C reaches both; the driver then sends SIGTERM, on which work is broken off in
+order, with its temporary files removed.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +13,112 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from automl_car.catalog.words import how_to_install
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limits
+    resource = None  # type: ignore[assignment]
+
 from automl_car.errors import AutomlCarError, ExecutorError
+from automl_car.lifetime import end_with_parent
+from automl_car.pulse import pulse, pulses
 from automl_car.records import FoldTask, Machine, SpeedTask
+from automl_car.search.beats import BEAT_SECONDS, Beat
 from automl_car.search.blame import blame
+from automl_car.search.lost import as_lost
 from automl_car.search.tryout import TryOut
+from automl_car.search.wire import ENDED, unpacked
+from automl_car.system_errors import as_machine_error
+
+_ENOUGH_FILES = 65_536
+
+
+class _Ended(BaseException):
+    """The driver needs this process no longer."""
 
 
 def serve(connection: Connection, log: str) -> None:
     """Answer every task until the driver hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's to handle
-    _redirect(log)
-    faulthandler.enable()  # where a plugin's code crashed is then in the log
+    end_with_parent()
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows lacks one
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _break_off)
+    try:
+        _serve(_Line(connection), log)
+    except _Ended:
+        os._exit(ENDED)  # what plugins left to be done at an exit could take for ever
+
+
+def _break_off(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the clean-up is not to be broken off
+    raise _Ended
+
+
+def _serve(line: _Line, log: str) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    connection.send(_prepare())
+    try:
+        _redirect(log)
+        faulthandler.enable()  # where a plugin's code crashed is then in the log
+    except OSError as error:
+        line.send(as_machine_error(error) or _as_foreign(error, log))
+        return
+    with line.beating():
+        machine = _prepare()
+    line.send(machine)
     while True:
         try:
-            task: FoldTask | SpeedTask = connection.recv()
+            task = line.receive()
         except EOFError:
             return
-        connection.send(_answer(task, connection))
+        with line.beating():
+            answer = _answer(task, line)
+        line.send(answer)
 
 
-def _answer(task: FoldTask | SpeedTask, connection: Connection) -> Any:
+class _Line:
+    """The connection to the driver, which two threads write to: one works, one sends signs of life meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._one_at_a_time = threading.Lock()
+
+    def receive(self) -> FoldTask | SpeedTask:
+        """The next task."""
+        return unpacked(self._connection.recv())
+
+    def send(self, message: Any) -> None:
+        """Tell the driver; whatever is told is a step of the work."""
+        pulse()
+        with self._one_at_a_time:
+            self._connection.send(message)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Send signs of life until the block is left."""
+        done = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(done,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+
+    def _beat(self, done: threading.Event) -> None:
+        while not done.wait(BEAT_SECONDS):
+            with self._one_at_a_time:
+                self._connection.send(Beat(pulses()))
+
+
+def _answer(task: FoldTask | SpeedTask, line: _Line) -> Any:
     from automl_car.training.fold import train_fold
     from automl_car.training.speed import measure_speed
 
@@ -45,9 +127,9 @@ def _answer(task: FoldTask | SpeedTask, connection: Connection) -> Any:
         _try_out(task.recipe, catalog, task.plugins.time_limit)
         if isinstance(task, SpeedTask):
             return measure_speed(task, catalog)
-        return train_fold(task, catalog, _prepared(task.directory, task.cache), connection.send)
+        return train_fold(task, catalog, _prepared(task.directory, task.cache), line.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
-        sendable = _as_sendable(error, task.recipe.backbone)
+        sendable = _as_sendable(error, task)
         sendable.culprits = blame(error, task.recipe)
         return sendable
 
@@ -55,12 +137,20 @@ def _answer(task: FoldTask | SpeedTask, connection: Connection) -> Any:
 _try_out = TryOut()
 
 
-def _as_sendable(error: BaseException, backbone: str) -> AutomlCarError:
+def _as_sendable(error: BaseException, task: FoldTask | SpeedTask) -> AutomlCarError:
     """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
     if isinstance(error, AutomlCarError):
         if error.__cause__ is not None and error.hint is None:
             error.hint = "".join(traceback.format_exception(error.__cause__))
         return error
+    if isinstance(error, OSError):
+        folders = (task.cache, *((task.directory,) if isinstance(task, FoldTask) else ()))
+        if refused := as_machine_error(error, folders=folders):
+            return refused
+    return as_lost(error, task.recipe) or _as_foreign(error, task.recipe.backbone)
+
+
+def _as_foreign(error: BaseException, backbone: str) -> ExecutorError:
     lines = "".join(traceback.format_exception(error))
     words = f"{type(error).__name__}: {error}{how_to_install(error)}"
     return ExecutorError(f"Training `{backbone}` raised {words}", hint=lines)
@@ -85,10 +175,22 @@ def _prepare() -> Machine:
 
     from automl_car.training import device as devices
 
+    _allow_open_files()
     device = devices.pick_device()
     devices.prepare(device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     return Machine(device.type, name, os.cpu_count() or 1)
+
+
+def _allow_open_files() -> None:
+    """As many as the system lets a process have: each picture that a loader process sends is one."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # a Mac says that it allows more than it does
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _redirect(log: str) -> None:

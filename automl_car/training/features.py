@@ -63,7 +63,7 @@ def frozen_features(
 
     Raises:
         DivergedError: the backbone gives features that are not finite in half precision.
-        DataError: the disk is full.
+        MachineError: the disk is full.
     """
     directory = cache / "features" / _key(backbone, recipe, prepared)
     missing = [view for view in views if not (directory / view.name).is_dir()]

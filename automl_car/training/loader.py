@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing.queues
 import os
+import signal
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from automl_car.lifetime import end_with_parent
 from automl_car.records import IntArray
 from automl_car.training.ahead import ahead, for_each, side_by_side
 from automl_car.training.augment import augment, sample_seed
@@ -99,7 +103,7 @@ def training_loader(photos: TrainingPhotos, batches: EpochBatches, workers: int,
         num_workers=workers,
         persistent_workers=True,
         pin_memory=pin,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_loader,
         # Without one of its own it draws from torch's generator, and a fold that goes on would draw once more.
         generator=torch.Generator(),
     )
@@ -142,6 +146,19 @@ class _InThreads:
                 return self.photos.batch(pictures, rows)
 
             yield from ahead(map(batch, iter(self.batches)))
+
+
+def _begin_loader(worker: int) -> None:
+    end_with_parent()
+    # Python drops what cannot be sent, as on full shared memory, and the network would wait for it for ever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_loader)  # type: ignore[attr-defined]
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the training process has a handler of its own, which is copied
+    _one_thread(worker)
+
+
+def _end_loader(error: Exception, batch: object) -> None:
+    traceback.print_exception(error)
+    os._exit(1)
 
 
 def _one_thread(worker: int) -> None:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from automl_car.errors import DataError
+from automl_car.errors import MachineError
 
 _HALF = "<f2"  # float16 as a .npy file calls it
 
@@ -26,7 +26,7 @@ def write_header(path: Path, shape: tuple[int, int]) -> None:
     """Begin a .npy file of float16, to which `append_rows` adds the N rows of its shape (N, D).
 
     Raises:
-        DataError: the disk is full.
+        MachineError: the disk is full.
     """
     with _telling(path.parent), path.open("wb") as file:
         header = {"descr": _HALF, "fortran_order": False, "shape": shape}
@@ -37,7 +37,7 @@ def append_rows(path: Path, rows: NDArray[np.float16]) -> None:
     """Add rows float16 (n, D) to the end of a .npy file.
 
     Raises:
-        DataError: the disk is full.
+        MachineError: the disk is full.
     """
     with _telling(path.parent), path.open("ab") as file:
         file.write(np.ascontiguousarray(rows, dtype=_HALF).data)
@@ -47,7 +47,7 @@ def wait_for_disk(path: Path) -> None:
     """Return when all that was written to a file is on the disk.
 
     Raises:
-        DataError: the disk is full.
+        MachineError: the disk is full.
     """
     with _telling(path.parent), path.open("ab") as file:
         os.fsync(file.fileno())
@@ -65,7 +65,7 @@ def spill(directory: Path, chunks: Iterable[Tensor]) -> Tensor:
         changes the tensor and not the file.
 
     Raises:
-        DataError: the disk is full.
+        MachineError: the disk is full.
     """
     with _telling(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def _telling(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
+        raise MachineError(
             f"Features cannot be written to {directory}: {error.strerror or error}.",
-            hint="Free space on that disk, or put the cache on another one.",
+            hint="free space on that disk and run the same command again; what is finished is kept.",
         ) from error

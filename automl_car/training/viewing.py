@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from automl_car.catalog.records import Backbone
+from automl_car.pulse import pulse
 from automl_car.records import IntArray
 from automl_car.training.device import helper_threads
 from automl_car.training.photos import Normaliser, Pick, Picture, evaluation_batches
@@ -42,6 +43,7 @@ def view_batches(
         threads=helper_threads(device),
     )
     for batch in pictures:
+        pulse()
         images = normalise(batch)
         cuts = {side: images[place :: len(sides)] for place, side in enumerate(sides)}
         yield {view: cuts[view.side].flip(3) if view.mirrored else cuts[view.side] for view in views}

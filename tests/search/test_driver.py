@@ -116,14 +116,14 @@ def test_more_trials_go_on_where_the_study_ended(desk: Desk) -> None:
 
 
 def test_after_the_deadline_no_trial_begins(desk: Desk) -> None:
-    desk.deadline = time.time() - 1
+    desk.deadline = time.monotonic() - 1
     desk.go(5)
     assert desk.executor.submitted == []
 
 
 def test_the_deadline_stops_between_trials(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1e9]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     desk.deadline = now[0] + 100
 
     def train(task: FoldTask) -> float:
@@ -140,7 +140,7 @@ def test_a_fold_that_the_clock_stopped_leaves_a_trial_that_goes_on_later(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1e9]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     desk.deadline, desk.first = now[0] + 100, ()
 
     def train(task: FoldTask) -> float | FoldResult:
@@ -252,7 +252,7 @@ def test_trials_that_waited_when_the_time_was_up_go_on_in_the_next_run(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1e9]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr("automl_car.search.driver.GATHERING_SHARE", 1.0)
     desk.deadline, train = now[0] + 100, desk.executor.train
 
@@ -416,7 +416,7 @@ def test_with_a_time_limit_trials_wait_for_each_other_no_longer_than_a_part_of_i
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1e9]
-    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     desk.deadline, train = now[0] + 1000, desk.executor.train
 
     def slow(task: FoldTask) -> float:

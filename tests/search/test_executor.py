@@ -18,9 +18,20 @@ import pytest
 from automl_car.catalog.records import PluginSources
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
-from automl_car.errors import AutomlCarError, ExecutorError, PluginError
-from automl_car.records import Epoch, FoldTask, Progress, Recipe, SpeedTask
-from automl_car.search.executor import LocalExecutor, describe_exit
+from automl_car.errors import (
+    AutomlCarError,
+    DeviceLostError,
+    ExecutorError,
+    KilledError,
+    MachineError,
+    OutOfMemoryError,
+    PluginError,
+    ProcessLostError,
+)
+from automl_car.records import Epoch, FoldTask, Machine, Progress, Recipe, SpeedTask
+from automl_car.search import beats
+from automl_car.search.child import describe_exit
+from automl_car.search.executor import LocalExecutor
 from automl_car.store import read_result
 
 HEAD = Recipe("toy", tuning="head", image_size=16, epochs=2, weights="random", params=(("toy.width", 8),))
@@ -34,6 +45,20 @@ from automl_car import Backbone, hookimpl
 def killed(*args, **kwargs): os.kill(os.getpid(), signal.SIGKILL)
 def leaving(*args, **kwargs): sys.exit(3)
 def raising(*args, **kwargs): raise ValueError("no such layer")
+def stopped(*args, **kwargs): os.kill(os.getpid(), signal.SIGSTOP)
+def greedy(*args, **kwargs): raise MemoryError
+def limited(*args, **kwargs):
+    import resource, torch
+    resource.setrlimit(resource.RLIMIT_AS, (2**33, resource.RLIM_INFINITY))
+    torch.empty(2**34)
+def filling(*args, **kwargs): raise OSError(28, "No space left on device", "/some/file")
+def asserting(*args, **kwargs): raise RuntimeError("CUDA error: device-side assert triggered")
+def vanishing(*args, **kwargs): raise RuntimeError("No CUDA GPUs are available")
+def writing(*args, **kwargs):
+    from pathlib import Path
+    from automl_car.files import open_atomically
+    with open_atomically(Path(__file__).with_name("half.bin")):
+        time.sleep(600)
 def quitting(*args, **kwargs): os._exit(7)
 def sleeping(*args, **kwargs): time.sleep(600)
 def talking(*args, **kwargs):
@@ -44,7 +69,8 @@ def talking(*args, **kwargs):
 @hookimpl
 def register_backbones():
     return [Backbone(build.__name__, build, image_size=16)
-            for build in (killed, leaving, raising, quitting, sleeping, talking)]
+            for build in (killed, leaving, raising, quitting, sleeping, talking, stopped, greedy, limited, filling,
+                          asserting, vanishing, writing)]
 """
 
 
@@ -86,13 +112,29 @@ def shop(
 
 def _process(shop: Shop) -> int:
     """Number of the training process, which runs as a child of this one."""
-    shop.executor.machine()
-    assert shop.executor._child.pid is not None
+    shop.executor._send(None).result(timeout=60)  # has started, if the one before was lost
+    assert shop.executor._child is not None
     return shop.executor._child.pid
 
 
-def _error(future: Future[Any]) -> AutomlCarError:
-    with pytest.raises((ExecutorError, PluginError)) as caught:
+def _kill_idle(shop: Shop) -> None:
+    os.kill(_process(shop), signal.SIGKILL)
+    child = shop.executor._child
+    assert child is not None
+    _wait_until(lambda: not child.is_alive())
+
+
+def _wait_until(what: Callable[[], bool], seconds: float = 10) -> None:
+    until = time.monotonic() + seconds
+    while not what() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert what()
+
+
+def _error(
+    future: Future[Any], kind: type[AutomlCarError] | tuple[type[AutomlCarError], ...] = (ExecutorError, PluginError)
+) -> AutomlCarError:
+    with pytest.raises(kind) as caught:
         future.result(timeout=60)
     return caught.value
 
@@ -146,8 +188,9 @@ def test_the_speed_of_a_recipe_is_measured_there(shop: Shop) -> None:
     assert speed.validation > 0
 
 
-def test_ctrl_c_is_the_drivers_to_handle(shop: Shop) -> None:
-    os.kill(_process(shop), signal.SIGINT)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_ctrl_c_and_a_closed_terminal_are_the_drivers_to_handle(shop: Shop, name: str) -> None:
+    os.kill(_process(shop), getattr(signal, name))
     before = _process(shop)
     shop.executor.submit(shop.task(replace(HEAD, shrinkage=0.6))).result(timeout=60)
     assert _process(shop) == before
@@ -181,20 +224,74 @@ def test_what_libraries_print_goes_to_the_log(shop: Shop) -> None:
 
 def test_a_process_killed_in_a_fold_is_told_by_its_signal_and_replaced(shop: Shop) -> None:
     before = _process(shop)
-    error = _error(shop.executor.submit(shop.rogue("killed")))
+    error = _error(shop.executor.submit(shop.rogue("killed")), KilledError)
     assert "SIGKILL" in error.message
     assert "worker.log" in (error.hint or "")
     shop.executor.submit(shop.task(replace(HEAD, shrinkage=0.7))).result(timeout=120)
     assert _process(shop) != before
 
 
-def test_a_process_killed_between_folds_is_told_and_replaced_too(shop: Shop) -> None:
+def test_a_process_killed_between_folds_costs_no_fold(shop: Shop) -> None:
     before = _process(shop)
-    os.kill(before, signal.SIGKILL)
-    shop.executor._child.join()
-    error = _error(shop.executor.submit(shop.task(HEAD)))
-    assert "SIGKILL" in error.message
+    _kill_idle(shop)
     shop.executor.submit(shop.task(replace(HEAD, shrinkage=0.75))).result(timeout=120)
+    assert _process(shop) != before
+
+
+def test_a_stopped_process_gives_no_sign_of_life_and_is_replaced(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beats, "SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(beats, "BEAT_SECONDS", 0.5)
+    before = _process(shop)
+    error = _error(shop.executor.submit(shop.rogue("stopped")), ProcessLostError)
+    assert "gave no sign of life for 3 s and was ended" in error.message
+    assert not _is_alive(before)
+    shop.executor.submit(shop.task(replace(HEAD, shrinkage=0.76))).result(timeout=120)
+
+
+@pytest.mark.slow
+def test_a_plugin_that_waits_for_ever_does_not_get_a_step_further(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beats, "STUCK_SECONDS", 3.0)
+    error = _error(shop.executor.submit(shop.rogue("sleeping")), ProcessLostError)
+    assert "did not get a step further for 3 s and was ended" in error.message
+
+
+def test_no_memory_is_told_as_that(shop: Shop) -> None:
+    error = _error(shop.executor.submit(shop.rogue("greedy")), OutOfMemoryError)
+    assert "`greedy` at 16 px, batch 8" in error.message
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep a process to such a limit")
+def test_a_limit_of_the_address_space_is_told_as_no_memory(shop: Shop) -> None:
+    _error(shop.executor.submit(shop.rogue("limited")), OutOfMemoryError)
+    _kill_idle(shop)  # the limit stays
+
+
+def test_a_full_disk_is_no_fault_of_the_plugin_in_which_it_shows(shop: Shop) -> None:
+    error = _error(shop.executor.submit(shop.rogue("filling")), MachineError)
+    assert error.message == "`/some/file` cannot be written: No space left on device."
+    assert "free space" in (error.hint or "")
+
+
+@pytest.mark.parametrize("name", ["asserting", pytest.param("vanishing", marks=pytest.mark.slow)])
+def test_a_gpu_that_fails_takes_its_process_with_it(shop: Shop, name: str) -> None:
+    before = _process(shop)
+    error = _error(shop.executor.submit(shop.rogue(name)), DeviceLostError)
+    assert error.message.startswith("The GPU failed: ")
+    assert _process(shop) != before
+    assert not _is_alive(before)
+
+
+@pytest.mark.slow
+def test_a_new_process_without_the_gpu_ends_the_search(shop: Shop) -> None:
+    own = shop.executor._machine
+    _kill_idle(shop)
+    shop.executor._machine = Machine("cuda", "a GPU", 2)
+    try:
+        error = _error(shop.executor.submit(shop.task(HEAD)), MachineError)
+    finally:
+        shop.executor._machine = own
+    assert error.message.startswith("a GPU is not there any more: ")
 
 
 @pytest.mark.slow
@@ -245,9 +342,10 @@ def test_the_process_ends_when_its_driver_is_killed(tmp_path: Path) -> None:
 def test_closing_ends_the_process_whatever_it_is_doing(shop: Shop) -> None:
     # The last test: afterwards there is no process.
     process = _process(shop)
-    future = shop.executor.submit(shop.rogue("sleeping"))
-    time.sleep(0.5)
+    future = shop.executor.submit(shop.rogue("writing"))
+    _wait_until(lambda: list(shop.folder.glob(".*.tmp")) != [])
     assert not future.done()
     shop.executor.close()
     assert not _is_alive(process)
-    assert "SIGKILL" in _error(future).message
+    assert _error(future).message == "The training process was ended with the search."
+    assert list(shop.folder.glob(".*.tmp")) == []

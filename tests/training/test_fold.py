@@ -332,7 +332,7 @@ def test_folds_of_one_recipe_start_from_different_random_weights(bench: Bench) -
 
 @BOTH
 def test_after_the_deadline_nothing_is_trained_or_stored(bench: Bench, recipe: Recipe) -> None:
-    task = bench.task(recipe, deadline=time.time() - 1)
+    task = bench.task(recipe, deadline=time.monotonic() - 1)
     result = bench.train(task)
     assert (result.status, result.reason) == ("stopped", "the time is up")
     assert read_result(task.fold_directory) is None
@@ -340,7 +340,7 @@ def test_after_the_deadline_nothing_is_trained_or_stored(bench: Bench, recipe: R
 
 @BOTH
 def test_a_deadline_far_away_changes_nothing(bench: Bench, recipe: Recipe) -> None:
-    assert bench.train(bench.task(recipe, deadline=time.time() + 3600)).status == "finished"
+    assert bench.train(bench.task(recipe, deadline=time.monotonic() + 3600)).status == "finished"
 
 
 class Clock:
@@ -348,7 +348,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1e9
-        monkeypatch.setattr(time, "time", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
 
 def _slow(clock: Clock, seconds: float) -> Any:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from automl_car.errors import DataError
+from automl_car.errors import MachineError
 from automl_car.training.mapped import append_rows, spill, wait_for_disk, write_header
 
 ROWS = np.arange(12, dtype=np.float16).reshape(4, 3)
@@ -68,7 +68,7 @@ def test_spilling_leaves_no_file_even_before_the_tensor_is_gone(tmp_path: Path) 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 def test_a_full_disk_is_told_with_the_folder() -> None:
-    with pytest.raises(DataError, match=r"cannot be written to .*dev: No space left on device"):
+    with pytest.raises(MachineError, match=r"cannot be written to .*dev: No space left on device"):
         append_rows(Path("/dev/full"), ROWS)
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_grow_is_told_and_does_not_kill_the_process(tmp_path:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(DataError, match="cannot be written"):
+        with pytest.raises(MachineError, match="cannot be written"):
             spill(tmp_path, torch.zeros(1000, 3).split(100))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
