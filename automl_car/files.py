@@ -120,6 +120,20 @@ def _remove_abandoned(directory: Path, name: str = "*") -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, as far as they are missing, and wait until their names are on the disk.
+
+    What is written into a folder whose own name a power cut takes away is lost, however long one waited for it.
+
+    Raises:
+        OSError: the disk is full, or a folder is read-only.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync_folder(made.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk; a rename is only then safe from a power cut."""
     if os.name == "nt":  # Windows cannot open a folder, and keeps names safe by itself

@@ -118,11 +118,10 @@ def dashboard(
     """Open optuna-dashboard, also during a search."""
     from optuna_dashboard import run_server
 
-    from automl_car.search.study import connect, load_study, storage_url
+    from automl_car.search.opening import read_study
 
     place = open_workspace(workspace)
     name = study or latest_study_name(place, storage)
-    url = storage_url(place.studies, name, storage)
-    load_study(name, url)
+    shown = read_study(place.studies, name, storage)
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
-    run_server(connect(url), host=host, port=port)
+    run_server(shown._storage, host=host, port=port)

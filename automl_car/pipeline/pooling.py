@@ -23,7 +23,8 @@ from automl_car.ensemble.joining import join_stopped, on_rows
 from automl_car.errors import StoreError, StudyError
 from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray, Member
 from automl_car.search.evidence import expected_mean, fold_losses
-from automl_car.search.study import INTERRUPTED, complete_trials, load_study, storage_url
+from automl_car.search.opening import read_study
+from automl_car.search.study import INTERRUPTED, complete_trials
 from automl_car.store import read_logits
 from automl_car.workspace import Workspace
 
@@ -104,7 +105,7 @@ def pool_study(
         StudyError: there is no such study, or no fold of it is finished.
         StoreError: a fold that is needed is damaged.
     """
-    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    loaded = read_study(workspace.studies, study, config.search.storage)
     finished = open_folds(workspace, study)
     pooled = pool(loaded, finished, top_k, thorough=False)
     if pooled is None:

@@ -35,6 +35,7 @@ from automl_car.search.executor import Executor, LocalExecutor
 from automl_car.search.first import first_trials
 from automl_car.search.growth import open_study
 from automl_car.search.job import Job
+from automl_car.search.ledger import Ledger
 from automl_car.search.lock import only_one
 from automl_car.search.notes import note_study
 from automl_car.search.portfolio import portfolio_trials
@@ -162,6 +163,7 @@ def _job(
         z=pruning.z,
         startup_trials=pruning.startup_trials,
     )
+    ledger = Ledger.open(workspace.checkpoints(study_name), view.note)
     study = open_study(
         study_name,
         storage_url(workspace.studies, study_name, config.search.storage),
@@ -172,6 +174,8 @@ def _job(
         },
         space=choices,
         note=view.note,
+        ledger=ledger,
+        folds=prepared.folds,
     )
     return Job(
         study=study,
@@ -188,6 +192,7 @@ def _job(
         deadline=pick_deadline(config, began),
         workers=config.training.workers,
         step=config.training.step,
+        record=ledger.record,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -64,6 +65,7 @@ class Job:
         seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
+        record: called when the study has changed, to write it into its ledger.
     """
 
     study: optuna.Study
@@ -80,3 +82,4 @@ class Job:
     deadline: float | None = None
     workers: int | None = None
     step: StepChoice = "auto"
+    record: Callable[[optuna.Study], None] = lambda study: None

@@ -1,0 +1,137 @@
+"""Opens the database of a study; where it is lost or damaged, the ledger (`ledger.py`) says what was in it.
+
+A search, which holds the study's lock, writes it anew. Whoever only reads gets the same study in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage
+
+from automl_car.errors import StudyError
+from automl_car.search.database import is_damage, set_database_aside, sqlite_path, unusable, why_damaged
+from automl_car.search.generations import generations, optuna_names, remove_half_copied
+from automl_car.search.ledger import Ledger, ledger_of
+from automl_car.search.restoring import in_memory, is_another, restore, what_is_missing
+from automl_car.search.study import connect, load_study, storage_url
+
+logger = logging.getLogger("automl_car")
+Note = Callable[[str], None]
+
+
+# ---- to search ------------------------------------------------------------------------------------------------------
+
+
+def open_storage(name: str, url: str, ledger: Ledger, note: Note) -> BaseStorage:
+    """The storage of a study, with all that its ledger knows of it. The caller holds the study's lock.
+
+    A damaged SQLite file is set aside. Where it is the database that is whole and belongs to another study of the same
+    name, the ledger is.
+
+    Args:
+        note: is told, on one line each, what was damaged and what was rebuilt.
+
+    Raises:
+        StudyError: the database is locked, or cannot be opened.
+    """
+    path = sqlite_path(url)
+    missing = path is not None and not path.is_file()
+    if path is not None:
+        _replace_if_damaged(name, url, path, note)
+    storage = connect(url)
+    remove_half_copied(storage, name)
+    if not ledger.generations(name):
+        return storage
+    if is_another(ledger, storage, name):
+        aside = ledger.set_aside()
+        note(f"study `{name}` in {url} is not the one that was searched here before: its records went to `{aside}`")
+        return storage
+    lost = what_is_missing(ledger, storage, name)
+    if not lost:
+        return storage
+    if not missing and path is not None and optuna_names(storage, name) and _is_alone(storage, name):
+        storage = _without_file(storage, url, path)
+    count = restore(ledger, storage, name)
+    note(_told(name, url, ledger, "it is not there" if missing else lost, count))
+    return storage
+
+
+def _replace_if_damaged(name: str, url: str, path: Path, note: Note) -> None:
+    if not path.is_file() or not path.stat().st_size:
+        set_database_aside(path)  # with what SQLite left beside it
+        return
+    if why := why_damaged(path) or _why_unreadable(name, url, path):
+        aside = set_database_aside(path)
+        note(f"the database `{path}` is damaged ({why}); it went to `{aside.name}`")
+
+
+def _why_unreadable(name: str, url: str, path: Path) -> str:
+    """What is wrong with the content of a database whose form is right; empty where nothing is."""
+    try:
+        storage = connect(url)
+        try:
+            generations(storage, name)
+            for one in optuna_names(storage, name):
+                storage.get_all_trials(storage.get_study_id_from_name(one), deepcopy=False)
+        finally:
+            _close(storage)
+    except Exception as error:  # a flipped bit can lead to any of them
+        if not is_damage(error):
+            raise unusable(path, error) from error
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return ""
+
+
+def _is_alone(storage: BaseStorage, name: str) -> bool:
+    return set(optuna.get_all_study_names(storage)) == set(optuna_names(storage, name))
+
+
+def _without_file(storage: optuna.storages.RDBStorage, url: str, path: Path) -> BaseStorage:
+    """An empty storage in place of one that lacks something: nothing of the old one is deleted."""
+    _close(storage)
+    set_database_aside(path)
+    return connect(url)
+
+
+def _close(storage: optuna.storages.RDBStorage) -> None:
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+def _told(name: str, url: str, ledger: Ledger, lost: str, count: int) -> str:
+    trials = f"{count} trial{'' if count == 1 else 's'}"
+    return (
+        f"study `{name}` was rebuilt with {trials} from `{ledger.directory}`: in {url}, {lost}; "
+        f"to begin anew, delete that folder, too"
+    )
+
+
+# ---- to read --------------------------------------------------------------------------------------------------------
+
+
+def read_study(studies: Path, name: str, storage: str | None) -> optuna.Study:
+    """An existing study, for reading: its current generation; nothing is written.
+
+    Args:
+        studies: folder `studies/` of the workspace.
+        storage: URL of the studies, or None for the folder.
+
+    Raises:
+        StudyError: there is none of that name, or neither its database nor its ledger can be read.
+    """
+    url, ledger = storage_url(studies, name, storage), Ledger(ledger_of(studies, name))  # before the database
+    try:
+        study = load_study(name, url)
+        lost = ledger.generations(name) and not is_another(ledger, study._storage, name)
+        if not lost or not (why := what_is_missing(ledger, study._storage, name)):
+            return study
+    except StudyError as error:
+        if not ledger.generations(name):
+            raise
+        why = error.message
+    logger.warning("study `%s` is read from `%s`, and the next search mends it: %s", name, ledger.directory, why)
+    return in_memory(ledger, name)
