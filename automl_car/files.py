@@ -5,8 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from automl_car.leftovers import is_abandoned, tag
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
@@ -40,7 +40,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: as `write_atomically`.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # in the same folder: a rename cannot cross file systems
+    temporary = path.with_name(f".{tag()}.tmp")  # in the same folder: a rename cannot cross file systems
     try:
         with temporary.open("xb") as file:
             yield file
@@ -65,9 +65,6 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
         os.fsync(file.fileno())
 
 
-ABANDONED_SECONDS = 600  # what is being written changes all the time; a folder that has not for so long was left
-
-
 @contextmanager
 def complete_folder(target: Path) -> Iterator[Path]:
     """A temporary folder to write into; it becomes `target` when the block ends well, and vanishes when it does not.
@@ -77,7 +74,7 @@ def complete_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target.parent)
-    temporary = target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    temporary = target.with_name(f"{target.name}.partial-{tag()}")
     temporary.mkdir()
     try:
         yield temporary
@@ -99,7 +96,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target.parent, glob.escape(target.name))  # and nothing else: it may be anybody's folder
-    temporary, old = (target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}") for _ in range(2))
+    temporary, old = (target.with_name(f"{target.name}.partial-{tag()}") for _ in range(2))
     temporary.mkdir()
     try:
         yield temporary
@@ -115,8 +112,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 def _remove_abandoned(directory: Path, name: str = "*") -> None:
     for folder in directory.glob(f"{name}.partial-*"):
-        newest = max((file.stat().st_mtime for file in [folder, *folder.iterdir()]), default=0.0)
-        if time.time() - newest > ABANDONED_SECONDS:
+        if is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 

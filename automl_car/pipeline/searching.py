@@ -14,6 +14,7 @@ from automl_car.data.audit import Audit
 from automl_car.data.budget import Budgets
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import StudyError
+from automl_car.leftovers import remove_leftovers
 from automl_car.memory import give_back_memory
 from automl_car.pipeline.choices import (
     largest_size,
@@ -64,6 +65,8 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     augmentations = pick_augmentations(catalog, config)
     workspace.studies.mkdir(parents=True, exist_ok=True)
     with only_one(workspace.studies, study_name):
+        for folder in (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name)):
+            remove_leftovers(folder)
         executor = LocalExecutor(view.trained, log)
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)

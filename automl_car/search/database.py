@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -64,18 +63,19 @@ def unusable(path: Path, error: BaseException) -> StudyError:
 
 
 def set_database_aside(path: Path) -> Path:
-    """Rename a database and SQLite's files beside it, so that a new one can take its place; returns the new name.
-
-    Files beside a database that is not there any more are removed: they would be taken for those of the new one.
-    """
+    """Rename a database and SQLite's files beside it, so that a new one can take its place; returns the new name."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1
+    path.rename(aside)
     for suffix in _BESIDE:
         beside = path.with_name(path.name + suffix)
-        if beside.exists() and path.exists():
+        if beside.exists():
             beside.rename(aside.with_name(aside.name + suffix))
-        beside.unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(aside)
     return aside
+
+
+def remove_beside(path: Path) -> None:
+    """Remove SQLite's files beside a database that is not there: they would be taken for those of the next one."""
+    for suffix in _BESIDE:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import optuna
 from optuna.storages import BaseStorage
 
 from automl_car.errors import StudyError
-from automl_car.search.database import is_damage, set_database_aside, sqlite_path, unusable, why_damaged
+from automl_car.search.database import is_damage, remove_beside, set_database_aside, sqlite_path, unusable, why_damaged
 from automl_car.search.generations import generations, optuna_names, remove_half_copied
 from automl_car.search.ledger import Ledger, ledger_of
 from automl_car.search.restoring import in_memory, is_another, restore, what_is_missing
@@ -40,9 +40,7 @@ def open_storage(name: str, url: str, ledger: Ledger, note: Note) -> BaseStorage
     """
     path = sqlite_path(url)
     missing = path is not None and not path.is_file()
-    if path is not None:
-        _replace_if_damaged(name, url, path, note)
-    storage = connect(url)
+    storage = connect(url) if path is None else _connect_whole(name, url, path, note)
     remove_half_copied(storage, name)
     if not ledger.generations(name):
         return storage
@@ -53,37 +51,43 @@ def open_storage(name: str, url: str, ledger: Ledger, note: Note) -> BaseStorage
     lost = what_is_missing(ledger, storage, name)
     if not lost:
         return storage
-    if not missing and path is not None and optuna_names(storage, name) and _is_alone(storage, name):
+    if path is not None and optuna_names(storage, name) and _is_alone(storage, name):
         storage = _without_file(storage, url, path)
     count = restore(ledger, storage, name)
     note(_told(name, url, ledger, "it is not there" if missing else lost, count))
     return storage
 
 
-def _replace_if_damaged(name: str, url: str, path: Path, note: Note) -> None:
+def _connect_whole(name: str, url: str, path: Path, note: Note) -> optuna.storages.RDBStorage:
+    """The storage in a SQLite file, every value of which can be read; an empty one where they cannot."""
     if not path.is_file() or not path.stat().st_size:
-        set_database_aside(path)  # with what SQLite left beside it
-        return
-    if why := why_damaged(path) or _why_unreadable(name, url, path):
-        aside = set_database_aside(path)
-        note(f"the database `{path}` is damaged ({why}); it went to `{aside.name}`")
-
-
-def _why_unreadable(name: str, url: str, path: Path) -> str:
-    """What is wrong with the content of a database whose form is right; empty where nothing is."""
-    try:
-        storage = connect(url)
+        path.unlink(missing_ok=True)
+        remove_beside(path)
+        return connect(url)
+    why = why_damaged(path)
+    if not why:
         try:
-            generations(storage, name)
-            for one in optuna_names(storage, name):
-                storage.get_all_trials(storage.get_study_id_from_name(one), deepcopy=False)
-        finally:
-            _close(storage)
-    except Exception as error:  # a flipped bit can lead to any of them
-        if not is_damage(error):
-            raise unusable(path, error) from error
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
-    return ""
+            return _read_all(name, connect(url))
+        except Exception as error:  # a flipped bit can lead to any of them
+            if not is_damage(error):
+                raise unusable(path, error) from error
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+    aside = set_database_aside(path)
+    note(f"the database `{path}` is damaged ({why}); it went to `{aside.name}`")
+    return connect(url)
+
+
+def _read_all(name: str, storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
+    try:
+        generations(storage, name)
+        for one in optuna_names(storage, name):
+            study = storage.get_study_id_from_name(one)
+            storage.get_study_system_attrs(study)
+            storage.get_all_trials(study, deepcopy=False)
+    except BaseException:
+        _close(storage)
+        raise
+    return storage
 
 
 def _is_alone(storage: BaseStorage, name: str) -> bool:

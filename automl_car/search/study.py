@@ -97,7 +97,7 @@ def load_study(name: str, url: str) -> optuna.Study:
         StudyError: there is none of that name, or its database is damaged or cannot be opened.
     """
     path = sqlite_path(url)
-    if path is not None and not path.is_file():
+    if path is not None and not (path.is_file() and path.stat().st_size):
         raise NoStudyError(f"There is no study `{name}` ({url}).", hint="`automl-car studies` lists those there are.")
     if path is not None and (why := why_damaged(path)):
         raise _damaged(path, why)
