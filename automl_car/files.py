@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -51,6 +52,21 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a .npz file, which has a checksum of each.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        ValueError: it is damaged.
+    """
+    data = io.BytesIO(path.read_bytes())  # NumPy leaves the file open where it is damaged
+    try:
+        with np.load(data, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # a flipped bit can lead to any of them
+        raise ValueError(f"{path.name} is damaged: {error}") from error
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:

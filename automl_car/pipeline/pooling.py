@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.config import Config
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset
+from automl_car.data.sealed import whole
 from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.candidates import read_candidate, rows_of
@@ -92,7 +93,7 @@ def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | N
         raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
     if data is None:
         dataset = load_dataset(store / "dataset.json")
-        data = dataset, read_folds(store / "folds.csv", dataset, check_files=False)
+        data = dataset, read_folds(whole(store / "folds.csv"), dataset, check_files=False)
     return FinishedFolds(store, *data)
 
 

@@ -65,8 +65,8 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     augmentations = pick_augmentations(catalog, config)
     workspace.studies.mkdir(parents=True, exist_ok=True)
     with only_one(workspace.studies, study_name):
-        for folder in (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name)):
-            remove_leftovers(folder)
+        written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
+        _remove_leftovers(written)
         executor = LocalExecutor(view.trained, log)
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
@@ -94,6 +94,7 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             _run(workspace, config, job, prepared, view, keeper)
         finally:
             executor.close()
+            _remove_leftovers(written)
     limit = None if config.search.timeout is None else began + config.search.timeout
     outcome = keeper.at_end(limit)
     if outcome.ensemble is None:
@@ -103,6 +104,11 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             hint="run the same command again, with more time; what is prepared and trained is kept.",
         )
     return outcome
+
+
+def _remove_leftovers(folders: tuple[Path, ...]) -> None:
+    for folder in folders:
+        remove_leftovers(folder)
 
 
 def _prepare(
