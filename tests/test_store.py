@@ -298,3 +298,27 @@ def test_a_fold_can_be_written_again_where_an_unfinished_one_lies(stored: Path, 
     result = read_result(stored)
     assert result is not None
     assert result.log_loss == 0.25
+
+
+# ---- power ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_file_is_on_the_disk_before_its_name_and_the_record_comes_last(
+    task: FoldTask, disk_calls: list[tuple[str, str]]
+) -> None:
+    write_fold(task, RESULT, _logits(), MODEL)
+    folder = task.fold_directory.name
+    files = ["model.safetensors", "oof.npz", "test.npz", "record.json"]
+    called = [("fsync", "") if name.endswith(".tmp") else (call, name) for call, name in disk_calls if call != "mkdir"]
+    written = [call for name in files for call in (("fsync", ""), ("replace", name), ("fsync", folder))]
+    assert called[-len(written) :] == written
+
+
+def test_the_folders_of_a_fold_are_on_the_disk_before_what_is_in_them(
+    task: FoldTask, disk_calls: list[tuple[str, str]]
+) -> None:
+    write_fold(task, RESULT, _logits(), MODEL)
+    missing = [task.fold_directory.parent, task.fold_directory.parent.parent]
+    first_file = next(place for place, (_, name) in enumerate(disk_calls) if name.endswith(".tmp"))
+    synced = [name for call, name in disk_calls[:first_file] if call == "fsync"]
+    assert synced[-2:] == [folder.name for folder in reversed(missing)]

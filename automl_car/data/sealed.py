@@ -1,7 +1,6 @@
 """Checksums of files that are written together, in a file beside them that `sha256sum -c` reads as well.
 
-Whether a bit has flipped since, reading a number cannot tell: another label is as good as the right one. Files of
-earlier versions have no checksums, and are taken as they are.
+Whether a bit has flipped since, reading a number cannot tell: another label is as good as the right one.
 """
 
 from __future__ import annotations
@@ -29,14 +28,19 @@ def sealed_digest(path: Path) -> str:
     return next((line.partition("  ")[0] for line in lines if line.partition("  ")[2] == path.name), "")
 
 
-def check_seal(path: Path) -> None:
+def check_seal(path: Path, *, required: bool = True) -> None:
     """Read a file and compare it with its checksum.
+
+    Args:
+        required: whether it must have one; files of earlier versions have none, and are taken as they are.
 
     Raises:
         ValueError: it is damaged.
         OSError: it is not there or cannot be read.
     """
     sealed = sealed_digest(path)
+    if required and not sealed:
+        raise ValueError(f"{path.name} has no checksum in {FILE}")
     if sealed and _digest(path) != sealed:
         raise ValueError(f"{path.name} does not match its checksum in {FILE}")
 
