@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.data.budget import SMALLEST_PROMISE
 from automl_car.data.images import read_image
 from automl_car.data.ragged import ImageCache
 from automl_car.data.stored import store_within
@@ -28,8 +29,9 @@ def heal(images: ImageCache, entry: int, photo: Path, short_side: int) -> NDArra
         StoreError: the photo does not give these bytes any more.
     """
     begin, end = int(images.offsets[entry]), int(images.offsets[entry + 1])
+    limit = max(end - begin, SMALLEST_PROMISE) if images.is_jpeg[entry] else end - begin
     try:
-        data = bytes(store_within(read_image(photo, short_side=short_side), end - begin).data)
+        data = bytes(store_within(read_image(photo, short_side=short_side), limit).data)
     except DataError as error:
         raise _lost(images, entry, error.message) from error
     if len(data) != end - begin or zlib.crc32(data) != images.checksums[entry]:

@@ -1,6 +1,7 @@
 """Every file that a search leaves, cut off or with a flipped bit (rows 4 and 5 of the fault matrix).
 
-The same command goes on, trains nothing but what is damaged, and comes to the same.
+The same command goes on, trains nothing but what is damaged, and comes to the same. Every byte of the last record of
+the ledger, of a fold and of the prepared data is cut off in the tests of these modules, where that takes seconds.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from fault_scene import Scene
 from in_process import remove_set_aside, search_here
 
 Damage = Callable[[bytes], bytes]
-_SMALL = 8_000  # bytes: up to here every byte is a place to cut at
-_PLACES = 48  # in larger files
+_PLACES = 48  # of each file
 
 
 @pytest.fixture(scope="module")
@@ -114,39 +114,36 @@ def test_a_search_of_which_every_kind_of_file_is_damaged_comes_to_the_same(
 # ---- one by one -----------------------------------------------------------------------------------------------------
 
 
-def _places(size: int, seed: int, count: int) -> list[int]:
-    """All places of a small file; of a large one the ends and some between."""
-    if size <= _SMALL and count > 4:
-        return list(range(size))
-    return sorted({0, size - 1, *random.Random(seed).sample(range(size), min(count, size))})
+def _last_record(data: bytes) -> int:
+    """Where the last line begins of a file that is written line by line; else 0."""
+    return data[:-1].rfind(b"\n") + 1
 
 
 def _one_by_one(scene: Scene, whole: Scene, count: int) -> Iterator[str]:
-    """Damage one file at one place, search again, and put it back; yields what was done."""
+    """Damage one file at one place and search again; yields what was done."""
+    choose = random.Random(0)
     for path in _state_files(whole):
         mine = scene.root / path.relative_to(whole.root)
-        data = mine.read_bytes()
-        begin = data[:-1].rfind(b"\n") + 1 if path.suffix in (".jsonl", ".csv", ".txt") else 0  # of its last record
-        for place in _places(len(data) - begin, len(data), count):
-            for damage in (_cut(begin + place), _flip(begin + place)):
+        for _ in range(count):
+            for damage in (_cut, _flip):
                 _settle(scene)
-                _damage(mine, damage)
+                data = mine.read_bytes()
+                place = choose.randrange(_last_record(data) if path.suffix == ".jsonl" else 0, len(data))
+                _damage(mine, damage(place))
                 search_here(scene)
                 _is_recovered(scene, whole, [mine])
-                scene.look() if "fold-" not in str(mine) else scene.finished.update(
-                    {name: record.stat().st_mtime_ns for name, record in scene.records().items()}
-                )
+                scene.finished = {name: record.stat().st_mtime_ns for name, record in scene.records().items()}
                 remove_set_aside(scene)
-                yield f"{path.name} at {begin + place}"
+                yield f"{path.name} at {place}"
 
 
 @pytest.mark.slow
 def test_each_file_cut_and_flipped_at_some_places(broken: Scene, whole: Scene) -> None:
-    assert sum(1 for _ in _one_by_one(broken, whole, 2)) > 100
+    assert sum(1 for _ in _one_by_one(broken, whole, 2)) > 80
 
 
 @pytest.mark.long
-def test_each_file_cut_and_flipped_at_every_byte_of_its_last_record(
+def test_each_file_cut_and_flipped_at_many_places(
     broken: Scene, whole: Scene, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = sum(1 for _ in _one_by_one(broken, whole, _PLACES))
