@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
-from automl_car.errors import StudyError
+from automl_car.errors import NoStudyError, StudyError
 from automl_car.search.database import is_damage, remove_beside, set_database_aside, sqlite_path, unusable, why_damaged
 from automl_car.search.generations import generations, optuna_names, remove_half_copied
 from automl_car.search.ledger import Ledger, ledger_of
@@ -136,6 +136,6 @@ def read_study(studies: Path, name: str, storage: str | None) -> optuna.Study:
     except StudyError as error:
         if not ledger.generations(name):
             raise
-        why = error.message
-    logger.warning("study `%s` is read from `%s`, and the next search mends it: %s", name, ledger.directory, why)
+        why = "its database is not there" if isinstance(error, NoStudyError) else error.message.rstrip(".")
+    logger.warning("study `%s` is read from `%s`, until the next search mends it: %s", name, ledger.directory, why)
     return in_memory(ledger, name)

@@ -63,7 +63,7 @@ def test_two_hundred_kills_at_random_moments_change_nothing(
     assert_as_undisturbed: Callable[[Scene], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    moments = random.Random(0)
+    moments, length = random.Random(0), _seconds_after_the_first_word(make_scene())
     phases: Counter[str] = Counter()
     targets: Counter[str] = Counter()
     searches = 0
@@ -72,7 +72,7 @@ def test_two_hundred_kills_at_random_moments_change_nothing(
         while phases.total() < KILLS:
             process = scene.start()
             target = moments.choice(("child", "driver", "group"))
-            phase = _killed_in(scene, process, target, moments)
+            phase = _killed_in(scene, process, target, moments.uniform(0, length))
             scene.look()
             if phase is None:  # the search came to its end first
                 assert process.returncode == 0, scene.output
@@ -85,18 +85,24 @@ def test_two_hundred_kills_at_random_moments_change_nothing(
         print(f"\n{phases.total()} kills in {searches} searches; {_told(targets)}; while {_told(phases)}")
 
 
-def _killed_in(scene: Scene, process: subprocess.Popen[bytes], target: str, moments: random.Random) -> str | None:
-    """Kill at a random moment of what is left to do; in which phase that was, or None where the search had ended.
+def _seconds_after_the_first_word(scene: Scene) -> float:
+    """How long a search takes that nothing happens to, without the imports at its beginning."""
+    process = scene.start()
+    _wait_until(lambda: bool(scene.output), process)
+    began = time.monotonic()
+    assert process.wait(timeout=300) == 0, scene.output
+    return time.monotonic() - began
 
-    The first seconds of a process are imports, of which one kill is like the other: the moment is counted from when the
-    process said its first word, and of half of the kills from when it began to train.
+
+def _killed_in(scene: Scene, process: subprocess.Popen[bytes], target: str, seconds: float) -> str | None:
+    """Kill so many seconds after the process said its first word; in which phase that was.
+
+    None where the search had ended before. In the seconds before its first word a process only imports.
     """
     before = len(scene.output)
     _wait_until(lambda: len(scene.output) > before, process)
-    if moments.random() < 0.5:
-        _wait_until(lambda: "trial" in scene.output[before:], process)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=moments.uniform(0, 3))
+        process.wait(timeout=seconds)
     phase = _phase(scene, before)
     if process.poll() is not None:
         return None

@@ -333,7 +333,7 @@ def test_whoever_reads_gets_the_study_from_its_ledger_and_writes_nothing(
     assert show_study(folder, "main", None) == before
     assert list_studies(folder, None) == row
     assert latest_study(folder) == "main"
-    assert "the next search mends it" in caplog.text
+    assert "until the next search mends it" in caplog.text
     assert sorted(path.name for path in folder.glob("*.db")) == there
 
 
