@@ -96,7 +96,7 @@ class ImageCache:
         if not len(data):
             raise IndexError(f"Entry {row} of the image cache {self.directory} is empty: its file is broken.")
         if not self.checked[row]:
-            if zlib.crc32(data) != self.checksums[row]:
+            if zlib.crc32(data.data) != self.checksums[row]:
                 raise _damaged(self.directory, f"entry {row} of {_PIXELS} does not match its checksum")
             self.checked[row] = True
         return load_jpeg(data) if self.is_jpeg[row] else data.reshape(*self.shapes[row], 3)

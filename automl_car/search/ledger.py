@@ -24,12 +24,14 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.errors import StoreError
 from automl_car.files import make_folder, sync_folder, write_atomically
 from automl_car.search.generations import GENERATION, study_of
 from automl_car.search.notes import notes_by_trial
 
 FILE = "trials.jsonl"
 LEDGER = "ledger"  # user attribute: names the ledger that a study's records are in
+_FORMAT = 1
 _DIGITS = 16
 _TIMES = ("datetime_start", "datetime_complete")
 
@@ -39,6 +41,9 @@ class Ledger:
 
     Args:
         path: of the file, which need not be there.
+
+    Raises:
+        StoreError: a later version has written it.
 
     Attributes:
         directory: checkpoints/<study>.
@@ -116,7 +121,7 @@ class Ledger:
         # Last: trials that a killed process was copying count for nothing without it.
         attributes = {"attributes": study.user_attrs, "system": system}
         if _text(self._studies.get(name)) != _text(attributes):
-            yield {"generation": name, "study": attributes}
+            yield {"generation": name, "study": attributes, "format": _FORMAT}
 
     def _append(self, lines: list[bytes]) -> None:
         if not lines:
@@ -165,8 +170,13 @@ class Ledger:
             return False
         if "trial" in record:
             self._trials.setdefault(record["generation"], {})[record["trial"]["number"]] = record["trial"]
-        else:
+        elif record["format"] == _FORMAT:
             self._studies[record["generation"]] = record["study"]
+        else:
+            raise StoreError(
+                f"`{self._path}` has format {record['format']}; this version reads {_FORMAT}.",
+                hint="use the version of automl-car that wrote it, or another study name.",
+            )
         return True
 
 

@@ -94,7 +94,7 @@ def _is_alone(storage: BaseStorage, name: str) -> bool:
     return set(optuna.get_all_study_names(storage)) == set(optuna_names(storage, name))
 
 
-def _without_file(storage: optuna.storages.RDBStorage, url: str, path: Path) -> BaseStorage:
+def _without_file(storage: optuna.storages.RDBStorage, url: str, path: Path) -> optuna.storages.RDBStorage:
     """An empty storage in place of one that lacks something: nothing of the old one is deleted."""
     _close(storage)
     set_database_aside(path)

@@ -14,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import get_note, save_note
 
+from automl_car.errors import StoreError
 from automl_car.search.generations import GENERATION
 from automl_car.search.ledger import FILE, Ledger, trial_from_json, trial_json
 from automl_car.search.restoring import in_memory
@@ -197,6 +198,17 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(
     assert path.read_bytes() == before
     ledger.record(study)
     assert in_memory(Ledger(path), "main").trials[3].value == 0.2
+
+
+def test_the_ledger_of_a_later_version_is_refused_with_a_way_out(
+    written: tuple[Path, list[Told], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = written[0].read_bytes()
+    monkeypatch.setattr("automl_car.search.ledger._FORMAT", 2)
+    with pytest.raises(StoreError, match="has format 1; this version reads 2") as caught:
+        Ledger.open(written[0].parent)
+    assert "use the version of automl-car that wrote it" in (caught.value.hint or "")
+    assert written[0].read_bytes() == before
 
 
 # ---- power ----------------------------------------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,34 @@ def test_a_stopped_search_whose_database_is_lost_goes_on_with_the_folds_that_it_
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     submitted = [(task.recipe_id, task.fold) for task in desk.executor.submitted]
     assert len(submitted) == len(set(submitted)) + 1  # the fold in which it was stopped
+
+
+def test_a_search_killed_before_any_record_comes_to_the_same(desk: Desk, tmp_path: Path) -> None:
+    """The database has been told, its ledger not; and every other time the database is lost, too."""
+    undisturbed = [(trial.value, trial.params) for trial in type(desk)(tmp_path / "undisturbed").go(3)]
+    append = Ledger._append
+    for records in itertools.count():
+        killed, left = type(desk)(tmp_path / f"killed-before-{records}"), iter(range(records))
+
+        def stop(ledger: Ledger, lines: list[bytes], left: Iterator[int] = left) -> None:
+            if lines and next(left, None) is None:
+                raise KeyboardInterrupt
+            append(ledger, lines)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ledger, "_append", stop)
+            finished = False
+            with contextlib.suppress(KeyboardInterrupt):
+                finished = bool(killed.go(3))
+        if records % 2:
+            _database(killed).unlink(missing_ok=True)
+        trials = [trial for trial in killed.go(3) if not trial.user_attrs["interrupted"]]
+        assert [(trial.value, trial.params) for trial in trials] == undisturbed
+        submitted = [(task.recipe_id, task.fold) for task in killed.executor.submitted]
+        assert len(submitted) == len(set(submitted))
+        if finished:
+            break
+    assert records >= 7
 
 
 def test_a_kill_at_any_write_of_the_rebuilding_loses_nothing(four: Desk, tmp_path: Path) -> None:
