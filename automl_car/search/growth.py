@@ -182,7 +182,7 @@ def _find_trials(study: optuna.Study, ledger: Ledger, folds: Folds, space: Space
         complete = sum(trial.state == TrialState.COMPLETE for trial in found)
         note(
             f"study `{study.study_name}` was rebuilt from the folds in `{ledger.directory}`: {_trials(complete)} "
-            f"complete, {len(found) - complete} to go on with; to begin anew, delete that folder, too"
+            f"complete, {len(found) - complete} to go on with; to begin it anew, delete that folder, too"
         )
 
 

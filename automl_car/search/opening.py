@@ -54,7 +54,7 @@ def open_storage(name: str, url: str, ledger: Ledger, note: Note) -> BaseStorage
     if path is not None and optuna_names(storage, name) and _is_alone(storage, name):
         storage = _without_file(storage, url, path)
     count = restore(ledger, storage, name)
-    note(_told(name, url, ledger, "it is not there" if missing else lost, count))
+    note(_told(name, ledger, "its database is not there" if missing else lost, count))
     return storage
 
 
@@ -106,11 +106,11 @@ def _close(storage: optuna.storages.RDBStorage) -> None:
     storage.engine.dispose()
 
 
-def _told(name: str, url: str, ledger: Ledger, lost: str, count: int) -> str:
+def _told(name: str, ledger: Ledger, lost: str, count: int) -> str:
     trials = f"{count} trial{'' if count == 1 else 's'}"
     return (
-        f"study `{name}` was rebuilt with {trials} from `{ledger.directory}`: in {url}, {lost}; "
-        f"to begin anew, delete that folder, too"
+        f"study `{name}` was rebuilt with {trials} from the records in `{ledger.directory}`, as {lost}; "
+        f"to begin it anew, delete that folder, too"
     )
 
 

@@ -32,13 +32,13 @@ def what_is_missing(ledger: Ledger, storage: BaseStorage, study: str) -> str:
     there = set(optuna_names(storage, study))
     for generation in ledger.generations(study):
         if generation not in there:
-            return "it is not there"
+            return "its database does not have it"
         trials = storage.get_all_trials(storage.get_study_id_from_name(generation), deepcopy=False)
         for number, told in ledger.trials(generation).items():
             if number >= len(trials) or _rank(trials[number].state.name) < _rank(told["state"]):
-                return f"trial {number} is missing, or not as far as it was"
+                return f"trial {number} is missing in its database, or not as far as it was"
             if TrialState[told["state"]].is_finished() and not same_trial(trials[number], told):
-                return f"trial {number} is not as it was written"
+                return f"trial {number} is not in its database as it was written"
     return ""
 
 

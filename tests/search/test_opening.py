@@ -163,7 +163,7 @@ def test_a_lost_or_damaged_database_is_rebuilt_exactly(four: Desk, damage: Damag
     assert _told(study) == before
     assert study.user_attrs["folds"] == "photos"
     assert "was rebuilt with 4 trials" in four.view.notes[-1]
-    assert "to begin anew, delete" in four.view.notes[-1]
+    assert "to begin it anew, delete" in four.view.notes[-1]
 
 
 def test_the_sampler_goes_on_as_in_a_search_that_lost_nothing(four: Desk, tmp_path: Path) -> None:
