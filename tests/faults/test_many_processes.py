@@ -22,6 +22,7 @@ import sys, time
 from pathlib import Path
 from automl_car.search.overview import list_studies, show_study
 folder, stop, done = Path(sys.argv[1]), Path(sys.argv[2]), 0
+print("ready", flush=True)
 while not stop.exists():
     for row in list_studies(folder, None):
         numbers = [trial.number for trial in show_study(folder, row.name, None).trials]
@@ -42,6 +43,9 @@ def _read_beside_a_search(scene: Scene, readers: int) -> list[int]:
         for _ in range(readers)
     ]
     try:
+        for process in started:  # their imports take longer than a search of tiny photos
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
         assert scene.run(timeout=900) == 0, scene.output
         time.sleep(1)
     finally:
