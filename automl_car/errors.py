@@ -6,6 +6,7 @@
     ├── PluginError          a plugin cannot be loaded or breaks its contract
     │   └── WeightsError     pretrained weights cannot be had
     ├── StudyError           a study does not fit this command
+    │   └── NoStudyError     there is no study of that name
     ├── StoreError           a file of the fold store is damaged
     ├── BundleError          a bundle is missing, damaged, or of another format
     ├── TrainingError        a fold cannot be trained
@@ -69,6 +70,10 @@ class WeightsError(PluginError):
 
 class StudyError(AutomlCarError):
     """The study does not exist, or was made from other data or other plugins."""
+
+
+class NoStudyError(StudyError):
+    """There is no study of that name."""
 
 
 class StoreError(AutomlCarError):

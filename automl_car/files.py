@@ -6,10 +6,9 @@ Errors of the system name the file that was to be written: by itself, a write th
 from __future__ import annotations
 
 import glob
+import io
 import os
 import shutil
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.leftovers import is_abandoned, tag
 from automl_car.system_errors import as_machine_error, naming
 
 
@@ -45,7 +45,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: as `write_atomically`.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # in the same folder: a rename cannot cross file systems
+    temporary = path.with_name(f".{tag()}.tmp")  # in the same folder: a rename cannot cross file systems
     try:
         with naming(path, instead_of=temporary), temporary.open("xb") as file:
             yield file
@@ -56,6 +56,21 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a .npz file, which has a checksum of each.
+
+    Raises:
+        OSError: it is not there or cannot be read.
+        ValueError: it is damaged.
+    """
+    data = io.BytesIO(path.read_bytes())  # NumPy leaves the file open where it is damaged
+    try:
+        with np.load(data, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # a flipped bit can lead to any of them
+        raise ValueError(f"{path.name} is damaged: {error}") from error
 
 
 def save_array(path: Path, array: NDArray[Any]) -> None:
@@ -70,9 +85,6 @@ def save_array(path: Path, array: NDArray[Any]) -> None:
         os.fsync(file.fileno())
 
 
-ABANDONED_SECONDS = 600  # what is being written changes all the time; a folder that has not for so long was left
-
-
 @contextmanager
 def complete_folder(target: Path) -> Iterator[Path]:
     """A temporary folder to write into; it becomes `target` when the block ends well, and vanishes when it does not.
@@ -82,7 +94,7 @@ def complete_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target.parent)
-    temporary = target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    temporary = target.with_name(f"{target.name}.partial-{tag()}")
     temporary.mkdir()
     try:
         yield temporary
@@ -104,7 +116,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target.parent, glob.escape(target.name))  # and nothing else: it may be anybody's folder
-    temporary, old = (target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}") for _ in range(2))
+    temporary, old = (target.with_name(f"{target.name}.partial-{tag()}") for _ in range(2))
     temporary.mkdir()
     try:
         yield temporary
@@ -120,9 +132,22 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
 def _remove_abandoned(directory: Path, name: str = "*") -> None:
     for folder in directory.glob(f"{name}.partial-*"):
-        newest = max((file.stat().st_mtime for file in [folder, *folder.iterdir()]), default=0.0)
-        if time.time() - newest > ABANDONED_SECONDS:
+        if is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those that it is in, as far as they are missing, and wait until their names are on the disk.
+
+    What is written into a folder whose own name a power cut takes away is lost, however long one waited for it.
+
+    Raises:
+        OSError: the disk is full, or a folder is read-only.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        sync_folder(made.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -143,7 +168,7 @@ def require_writable(folder: Path) -> None:
     Raises:
         MachineError: that cannot be done; the message names the folder.
     """
-    probe = folder / f".{uuid.uuid4().hex}.tmp"
+    probe = folder / f".{tag()}.tmp"
     try:
         with naming(folder, instead_of=probe):
             folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_car.errors import StoreError
-from automl_car.files import write_atomically
+from automl_car.files import make_folder, write_atomically
 from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, Recipe, fingerprint
 
 _FORMAT = 1
@@ -67,7 +67,7 @@ def write_fold(
         fewer: logits of the same rows from fewer views.
     """
     directory = task.fold_directory
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     checksums = {}
     for name, data in _files(logits, model, fewer):
         write_atomically(directory / name, data)

@@ -135,3 +135,26 @@ def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         folds=3,
         seed=0,
     )
+
+
+@pytest.fixture
+def disk_calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What the code asks of the disk from here on, in its order: ("mkdir" | "fsync" | "replace", name)."""
+    calls: list[tuple[str, str]] = []
+    mkdir, replace = Path.mkdir, Path.replace
+
+    def count_mkdir(path: Path, *args: object, **options: object) -> None:
+        mkdir(path, *args, **options)  # type: ignore[arg-type]
+        calls.append(("mkdir", path.name))
+
+    def count_replace(path: Path, target: Path) -> Path:
+        calls.append(("replace", Path(target).name))
+        return replace(path, target)
+
+    def count_fsync(descriptor: int) -> None:
+        calls.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+
+    monkeypatch.setattr(Path, "mkdir", count_mkdir)
+    monkeypatch.setattr(Path, "replace", count_replace)
+    monkeypatch.setattr(os, "fsync", count_fsync)
+    return calls

@@ -319,6 +319,15 @@ def test_a_frozen_submission_stays_whatever_comes(study: Study) -> None:
     assert kept_log_loss(study) == before
 
 
+def test_a_submission_stays_frozen_when_the_file_that_says_so_is_damaged(study: Study) -> None:
+    study.built(freeze=True)
+    before = kept_log_loss(study)
+    (study.workspace.reports("main") / "frozen.json").write_bytes(b'{"when": "20')
+    study.add("c", 0.3)
+    assert "the submission is frozen;" in study.built().kept
+    assert kept_log_loss(study) == before
+
+
 def test_a_submission_is_no_longer_frozen_when_that_is_asked_for(study: Study) -> None:
     study.built(freeze=True)
     before = kept_log_loss(study)

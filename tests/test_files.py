@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from automl_car.files import (
-    ABANDONED_SECONDS,
     complete_folder,
     open_atomically,
     replaced_folder,
     save_array,
     write_atomically,
 )
+from automl_car.leftovers import ABANDONED_SECONDS
 
 
 def test_text_is_written_as_utf8_with_its_line_ends(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -231,10 +232,22 @@ def test_a_changed_number_in_the_record_is_noticed(stored: Path) -> None:
 def test_a_record_cut_off_anywhere_is_refused(stored: Path) -> None:
     path = stored / "record.json"
     whole = path.read_bytes()
-    for length in range(0, len(whole), 37):
+    for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(StoreError, match=r"record\.json"):
+        with pytest.raises(StoreError) as caught:
             read_result(stored)
+        assert "record.json" in caught.value.message
+
+
+def test_a_record_with_any_flipped_bit_is_refused_or_says_the_same(stored: Path) -> None:
+    path = stored / "record.json"
+    whole, same = path.read_bytes(), 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with contextlib.suppress(StoreError):
+            assert read_result(stored) == RESULT
+            same += 1  # one white space for another
+    assert same < 5
 
 
 def test_a_record_of_a_later_format_is_refused_with_a_way_out(stored: Path) -> None:
@@ -298,3 +311,27 @@ def test_a_fold_can_be_written_again_where_an_unfinished_one_lies(stored: Path, 
     result = read_result(stored)
     assert result is not None
     assert result.log_loss == 0.25
+
+
+# ---- power ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_file_is_on_the_disk_before_its_name_and_the_record_comes_last(
+    task: FoldTask, disk_calls: list[tuple[str, str]]
+) -> None:
+    write_fold(task, RESULT, _logits(), MODEL)
+    folder = task.fold_directory.name
+    files = ["model.safetensors", "oof.npz", "test.npz", "record.json"]
+    called = [("fsync", "") if name.endswith(".tmp") else (call, name) for call, name in disk_calls if call != "mkdir"]
+    written = [call for name in files for call in (("fsync", ""), ("replace", name), ("fsync", folder))]
+    assert called[-len(written) :] == written
+
+
+def test_the_folders_of_a_fold_are_on_the_disk_before_what_is_in_them(
+    task: FoldTask, disk_calls: list[tuple[str, str]]
+) -> None:
+    write_fold(task, RESULT, _logits(), MODEL)
+    missing = [task.fold_directory.parent, task.fold_directory.parent.parent]
+    first_file = next(place for place, (_, name) in enumerate(disk_calls) if name.endswith(".tmp"))
+    synced = [name for call, name in disk_calls[:first_file] if call == "fsync"]
+    assert synced[-2:] == [folder.name for folder in reversed(missing)]

@@ -92,19 +92,19 @@ def dashboard(
     from optuna_dashboard import run_server
 
     from automl_car.pipeline.illustrating import artifact_store, illustrate_until
-    from automl_car.search.study import connect, load_study, storage_url
+    from automl_car.search.opening import read_study
 
     place = open_workspace(workspace)
     name = study or latest_study_name(place, storage)
-    url = storage_url(place.studies, name, storage)
+    shown = read_study(place.studies, name, storage)
     stop = threading.Event()
-    drawing = threading.Thread(target=illustrate_until, args=(stop, place, name, load_study(name, url)), daemon=True)
-    drawing.start()
+    drawn = read_study(place.studies, name, storage)  # for the other thread alone
+    threading.Thread(target=illustrate_until, args=(stop, place, name, drawn), daemon=True).start()
     if not _is_loopback(host):
         hint(f"warning: on {host}, everyone who reaches this machine can read the study, and change its notes")
     hint(f"study `{name}` is at http://{host}:{port}/ until Ctrl-C")
     try:
-        run_server(connect(url), host=host, port=port, artifact_store=artifact_store(place, name))
+        run_server(shown._storage, host=host, port=port, artifact_store=artifact_store(place, name))
     except OSError as error:
         raise ConfigError(
             f"The dashboard cannot listen on {host}:{port}: {error.strerror or error}.",

@@ -1,8 +1,9 @@
 """Image files in, one memory-mapped cache of decoded pictures out, and the facts about each file for the audit.
 
-    <directory>/<key of the files>.npy          bytes of each picture as pixels, see `headers`
+    <directory>/<key of the files>.npz          bytes of each picture as pixels, see `headers`
                 <key>/pixels.bin, index.npz     the pictures, see `ragged`
                       facts.npy, problems.json  what decoding told about each file, see `facts`
+                      sha256.txt                checksums of all of these but pixels.bin, see `sealed`
 
 The key is a hash of names, sizes and times of all files, and of the bytes that each picture may take: changed, added
 and removed photos make another cache, and so does a budget that keeps other photos as JPEG; all else shares it. A
@@ -13,6 +14,7 @@ folder may be deleted at any time; it is made again when it is needed.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +31,7 @@ from automl_car.data.images import decode_image, without_pillow_warnings
 from automl_car.data.ordinary import read_bytes
 from automl_car.data.parallel import in_order, processors
 from automl_car.data.ragged import ImageCache, RaggedWriter
+from automl_car.data.sealed import check_seal, seal
 from automl_car.data.stored import Stored, store_within
 from automl_car.errors import DataError, StoreError
 from automl_car.files import complete_folder
@@ -36,7 +39,10 @@ from automl_car.records import IntArray
 
 __all__ = ["ImageCache", "Problem", "build_cache"]
 
-_VERSION = 2  # raise it when decoding, reduction, hashes or the format change
+logger = logging.getLogger("automl_car")
+
+_SEALED = ("index.npz", "facts.npy", "problems.json")  # pixels.bin has a checksum for each picture
+_VERSION = 3  # raise it when decoding, reduction, hashes or the format change
 
 
 def build_cache(
@@ -70,12 +76,14 @@ def build_cache(
     workers = workers or processors()
     files = _key_of_files(root, paths, short_side)
     with _explained(directory), without_pillow_warnings():
-        sizes = picture_sizes(root, paths, short_side=short_side, kept=directory / f"{files}.npy", workers=workers)
+        sizes = picture_sizes(root, paths, short_side=short_side, kept=directory / f"{files}.npz", workers=workers)
     limits = promise_bytes(sizes, parts) if parts else sizes
     target = directory / _key(files, limits)
     try:
         return _open(target)
-    except StoreError:  # missing or damaged: build it
+    except StoreError as error:  # missing or damaged: build it
+        if target.exists():
+            logger.warning("%s It is made again.", error.message)
         shutil.rmtree(target, ignore_errors=True)
     with _explained(directory, int(limits.sum())), complete_folder(target) as temporary, without_pillow_warnings():
         # Paths are made in this thread: Python 3.11 enters their parts in a table of its own, and where that grows in
@@ -178,7 +186,13 @@ def _write(
                 facts.append(result.fact)
             progress(row + 1, count)
     write_problems(directory, problems)
+    seal(directory, *_SEALED)
 
 
 def _open(directory: Path) -> tuple[ImageCache, tuple[Problem, ...]]:
+    try:
+        for name in _SEALED:
+            check_seal(directory / name)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"The image cache {directory} is damaged or incomplete: {error}.") from error
     return ImageCache.open(directory), read_problems(directory)

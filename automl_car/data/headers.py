@@ -17,7 +17,7 @@ import numpy as np
 from automl_car.data.images import open_photo, reduced_size
 from automl_car.data.ordinary import check_ordinary
 from automl_car.data.parallel import in_order
-from automl_car.files import write_atomically
+from automl_car.files import load_arrays, write_atomically
 from automl_car.records import IntArray
 
 _CHUNK = 64  # headers that a thread reads at a time; handing over single ones would cost more than reading them
@@ -70,14 +70,14 @@ def _picture_size(path: Path, short_side: int) -> int:
 
 def _read(path: Path, count: int) -> IntArray | None:
     try:
-        sizes: IntArray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # missing or damaged: the headers are read again
+        sizes: IntArray = load_arrays(path)["sizes"]
+    except (OSError, ValueError, KeyError):  # missing or damaged: the headers are read again
         return None
     return sizes if sizes.shape == (count,) and sizes.dtype == np.int64 else None
 
 
 def _write(path: Path, sizes: IntArray) -> None:
     buffer = BytesIO()
-    np.save(buffer, sizes, allow_pickle=False)
+    np.savez(buffer, sizes=sizes)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())

@@ -17,6 +17,7 @@ import numpy as np
 from automl_car.data.classes import match_classes
 from automl_car.data.links import refuse_foreign
 from automl_car.data.listing import leave_out, list_photos
+from automl_car.data.sealed import check_seal
 from automl_car.data.tables import shorten
 from automl_car.data.testset import DEFAULT_SAMPLE, DEFAULT_TEST, in_order_of_sample, make_form, read_sample, read_test
 from automl_car.errors import DataError
@@ -119,6 +120,7 @@ def load_dataset(path: Path) -> Dataset:
         DataError: the file is missing or damaged.
     """
     try:
+        check_seal(path, required=False)
         values = json.loads(path.read_text(encoding="utf-8"))
         form = values["submission"]
         return Dataset(
@@ -133,7 +135,9 @@ def load_dataset(path: Path) -> Dataset:
     except FileNotFoundError as error:
         raise DataError(f"The data set {path} is missing.", hint="Run `automl-car search`: it writes it.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"The data set {path} is damaged: {error}.") from error
+        raise DataError(
+            f"The data set {path} is damaged: {error}.", hint="Run `automl-car search` again: it writes it anew."
+        ) from error
 
 
 def _load_form(values: Mapping[str, object]) -> SubmissionFormat:

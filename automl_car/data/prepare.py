@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from automl_car.data.facts import FileFacts, Problem, read_facts
 from automl_car.data.folds import classes_in_one_fold, make_folds, read_folds, write_folds
 from automl_car.data.index import check_classes, without
 from automl_car.data.prepared import Prepared, open_prepared, write_prepared
+from automl_car.data.sealed import mend
 from automl_car.errors import DataError, StudyError
 from automl_car.records import Dataset, Folds, IntArray
+
+logger = logging.getLogger("automl_car")
 
 __all__ = ["Prepared", "open_prepared", "prepare"]
 
@@ -103,6 +107,8 @@ def _quarantine(dataset: Dataset, problems: tuple[Problem, ...]) -> tuple[Datase
 
 
 def _find_or_make_folds(path: Path, dataset: Dataset, groups: IntArray, count: int, seed: int) -> Folds:
+    if mend(path):
+        logger.warning("%s was damaged or gone; it was written again from its copy", path)
     if not path.exists():
         return write_folds(path, dataset, make_folds(dataset.labels, groups, count=count, seed=seed), groups)
     folds = read_folds(path, dataset)

@@ -4,7 +4,9 @@
         folds.csv         see `folds`
         audit.json        the audit
         quarantine.csv    training photos that cannot be decoded, with the reason; absent if there are none
-        prepared.json     which image cache, and which of its entries belongs to which row; written last
+        folds.copy.csv    the same once more: of all files here it alone cannot be made again
+        prepared.json     which image cache, and which of its entries belongs to which row
+        sha256.txt        checksums of all of these but quarantine.csv, see `sealed`; written last
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from automl_car.data.audit import Audit
 from automl_car.data.cells import csv_text
 from automl_car.data.facts import Problem
 from automl_car.data.folds import read_folds
+from automl_car.data.healing import heal
 from automl_car.data.index import load_dataset, save_dataset
 from automl_car.data.ragged import ImageCache
+from automl_car.data.sealed import check_seal, mend, seal, whole
 from automl_car.errors import StoreError, StudyError
 from automl_car.files import write_atomically
 from automl_car.records import Dataset, Folds, IntArray
@@ -61,8 +65,12 @@ class Prepared:
         return self.images.directory.name
 
     def train_image(self, row: int) -> NDArray[np.uint8]:
-        """The photo of a training row: uint8 (H, W, 3), read-only."""
-        return self.images.image(int(self.train_entries[row]))
+        """The photo of a training row: uint8 (H, W, 3), read-only.
+
+        Raises:
+            StoreError: it is damaged in the cache, and its file is not there any more.
+        """
+        return self._picture(int(self.train_entries[row]), self.dataset.train_paths[row])
 
     def test_image(self, row: int) -> NDArray[np.uint8]:
         """The photo of a test row: uint8 (H, W, 3), read-only.
@@ -70,7 +78,13 @@ class Prepared:
         A broken file gives a grey square, so that batches stay whole; `fill_test` replaces what a model says to it.
         """
         entry = int(self.test_entries[row])
-        return _GREY if entry < 0 else self.images.image(entry)
+        return _GREY if entry < 0 else self._picture(entry, self.dataset.test_paths[row])
+
+    def _picture(self, entry: int, path: str) -> NDArray[np.uint8]:
+        try:
+            return self.images.image(entry)
+        except StoreError:
+            return heal(self.images, entry, self.dataset.root / path, self.short_side)
 
     def fill_test(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the broken test photos the only honest answer: the share of each class in the training photos.
@@ -103,7 +117,7 @@ def open_prepared(study_directory: Path, cache_directory: Path) -> Prepared:
     dataset = load_dataset(study_directory / "dataset.json")
     return Prepared(
         dataset,
-        read_folds(study_directory / "folds.csv", dataset, check_files=False),
+        read_folds(whole(study_directory / "folds.csv"), dataset, check_files=False),
         ImageCache.open(cache_directory / "images" / values["key"]),
         np.array(values["train_entries"], dtype=np.int64),
         np.array(values["test_entries"], dtype=np.int64),
@@ -161,11 +175,12 @@ def _explained(study_directory: Path) -> Iterator[None]:
 
 
 def _read_json(path: Path) -> Any:
+    check_seal(path, required=False)
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_prepared(study_directory: Path, prepared: Prepared) -> None:
-    """Write all but folds.csv, which is written when the study begins and never again."""
+    """Write all but folds.csv, which is there: it is written when the study begins and never again."""
     save_dataset(prepared.dataset, study_directory / "dataset.json")
     _write_json(study_directory / "audit.json", prepared.audit.to_json())
     _write_quarantine(study_directory / "quarantine.csv", prepared.audit.quarantined)
@@ -176,6 +191,8 @@ def write_prepared(study_directory: Path, prepared: Prepared) -> None:
         "test_entries": prepared.test_entries.tolist(),
     }
     _write_json(study_directory / "prepared.json", values)
+    mend(study_directory / "folds.csv")
+    seal(study_directory, "dataset.json", "folds.csv", "audit.json", "prepared.json")
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -2,8 +2,12 @@
 
     <folder>/pixels.bin    all entries in order: pixels uint8 (H, W, 3) row by row, or a JPEG, see `stored`
              index.npz     offsets int64 (N + 1,) into pixels.bin; shapes int32 (N, 2): height and width;
-                           is_jpeg bool (N,)
+                           is_jpeg bool (N,); checksums uint32 (N,): CRC-32 of each entry
 A picture that could not be decoded has an entry of 0 bytes, so that entries keep the numbers of the list of files.
+
+An entry is compared with its checksum when a process reads it for the first time: reading all of a cache of 16 GB at
+each start would take minutes from a slow disk, and an entry that nobody reads harms nobody. The CRC of a picture of
+224 x 298 pixels takes 0.06 ms, a hundredth of what a small network takes for it on a CPU.
 
 The file is written with ordinary writes, never through the memory map: on a full disk a write is an OSError, where
 touching a page of a sparse map would kill the process with SIGBUS. Its space is taken first, so that a disk that is too
@@ -15,7 +19,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +29,7 @@ from numpy.typing import NDArray
 
 from automl_car.data.stored import Stored, load_jpeg
 from automl_car.errors import StoreError
+from automl_car.files import load_arrays
 
 _PIXELS, _INDEX = "pixels.bin", "index.npz"
 
@@ -39,6 +44,8 @@ class ImageCache:
         offsets: int64 (N + 1,).
         shapes: int32 (N, 2).
         is_jpeg: bool (N,): which entries are kept as JPEG.
+        checksums: uint32 (N,): of each entry.
+        checked: bool (N,): the entries that this process has compared with their checksum.
     """
 
     directory: Path
@@ -46,6 +53,8 @@ class ImageCache:
     offsets: NDArray[np.int64]
     shapes: NDArray[np.int32]
     is_jpeg: NDArray[np.bool_]
+    checksums: NDArray[np.uint32]
+    checked: NDArray[np.bool_]
 
     @classmethod
     def open(cls, directory: Path) -> ImageCache:
@@ -55,16 +64,17 @@ class ImageCache:
             StoreError: a file is missing, damaged or shorter than it should be.
         """
         try:
-            with np.load(directory / _INDEX, allow_pickle=False) as index:
-                offsets, shapes, is_jpeg = index["offsets"], index["shapes"], index["is_jpeg"]
+            index = load_arrays(directory / _INDEX)
+            offsets, shapes, is_jpeg = index["offsets"], index["shapes"], index["is_jpeg"]
+            checksums = index["checksums"]
             pixels = _map(directory / _PIXELS)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise _damaged(directory, str(error)) from error
-        if not _is_consistent(offsets, shapes, is_jpeg):
+        if not _is_consistent(offsets, shapes, is_jpeg) or len(checksums) != len(shapes):
             raise _damaged(directory, f"{_INDEX} contradicts itself")
         if len(pixels) != offsets[-1]:
             raise _damaged(directory, f"{_PIXELS} has {len(pixels)} bytes, not {offsets[-1]}")
-        return cls(directory, pixels, offsets, shapes, is_jpeg)
+        return cls(directory, pixels, offsets, shapes, is_jpeg, checksums, np.zeros(len(shapes), dtype=np.bool_))
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -78,12 +88,17 @@ class ImageCache:
 
         Raises:
             IndexError: there is no such entry, or its file could not be decoded.
+            StoreError: the entry is damaged.
         """
         if not 0 <= row < len(self):
             raise IndexError(f"Entry {row} of the image cache {self.directory}, which has {len(self)} entries.")
         data = self.pixels[self.offsets[row] : self.offsets[row + 1]]
         if not len(data):
             raise IndexError(f"Entry {row} of the image cache {self.directory} is empty: its file is broken.")
+        if not self.checked[row]:
+            if zlib.crc32(data.data) != self.checksums[row]:
+                raise _damaged(self.directory, f"entry {row} of {_PIXELS} does not match its checksum")
+            self.checked[row] = True
         return load_jpeg(data) if self.is_jpeg[row] else data.reshape(*self.shapes[row], 3)
 
 
@@ -104,6 +119,7 @@ class RaggedWriter:
         self._offsets = np.zeros(entries + 1, dtype=np.int64)
         self._shapes = np.zeros((entries, 2), dtype=np.int32)
         self._is_jpeg = np.zeros(entries, dtype=np.bool_)
+        self._checksums = np.zeros(entries, dtype=np.uint32)
         self._row = 0
         self._file = (directory / _PIXELS).open("xb")
         try:
@@ -124,6 +140,7 @@ class RaggedWriter:
             self._offsets[row + 1] += self._file.write(picture.data)
             self._shapes[row] = picture.shape
             self._is_jpeg[row] = picture.is_jpeg
+            self._checksums[row] = zlib.crc32(picture.data)
 
     def __enter__(self) -> RaggedWriter:
         return self
@@ -140,7 +157,8 @@ class RaggedWriter:
 
     def _write_index(self) -> None:
         with (self._directory / _INDEX).open("xb") as file:
-            np.savez(file, offsets=self._offsets, shapes=self._shapes, is_jpeg=self._is_jpeg)
+            index = {"offsets": self._offsets, "shapes": self._shapes, "is_jpeg": self._is_jpeg}
+            np.savez(file, **index, checksums=self._checksums)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
 

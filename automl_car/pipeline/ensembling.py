@@ -16,8 +16,9 @@ from automl_car.pipeline.keeping import Submission
 from automl_car.pipeline.outcome import Outcome
 from automl_car.pipeline.pooling import Pooled, open_folds, pool
 from automl_car.records import Dataset, Folds
+from automl_car.search.opening import read_study
 from automl_car.search.overview import trials_csv
-from automl_car.search.study import INTERRUPTED, complete_trials, load_study, storage_url
+from automl_car.search.study import INTERRUPTED, complete_trials
 from automl_car.workspace import Workspace
 
 
@@ -50,7 +51,7 @@ def ensemble(
         StudyError: there is no such study.
         StoreError: a fold that is needed is damaged.
     """
-    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    loaded = read_study(workspace.studies, study, config.search.storage)
     finished = open_folds(workspace, study, data)
     pooled = pool(loaded, finished, top_k, thorough=thorough)
     if pooled is None:

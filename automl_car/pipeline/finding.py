@@ -8,7 +8,7 @@ from automl_car.config import Config
 from automl_car.errors import StudyError
 from automl_car.pipeline.pooling import complete_candidates, open_folds, pool_study
 from automl_car.records import Candidate, Dataset, Ensemble, Folds
-from automl_car.search.study import load_study, storage_url
+from automl_car.search.opening import read_study
 from automl_car.workspace import Workspace
 
 
@@ -48,7 +48,7 @@ def find_candidates(
         StudyError: there is no such study, or no trial of it is complete.
         StoreError: a fold is damaged.
     """
-    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    loaded = read_study(workspace.studies, study, config.search.storage)
     finished = open_folds(workspace, study)
     candidates = complete_candidates(loaded, finished)
     if not candidates:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from automl_car.ensemble.submission import write_submission
-from automl_car.files import write_atomically
+from automl_car.files import load_arrays, write_atomically
 from automl_car.losses import true_class
 from automl_car.pipeline.outcome import to_json
 from automl_car.records import Dataset, Ensemble, FloatArray, Folds, IntArray
@@ -49,8 +48,7 @@ class Submission:
             Why the old one stays; empty where it was replaced.
         """
         if (frozen := self.directory / "frozen.json").is_file():
-            when = json.loads(frozen.read_text(encoding="utf-8"))["when"]
-            return f"the submission is frozen since {when}; `automl-car ensemble --no-freeze` writes a new one"
+            return f"the submission is frozen{_since(frozen)}; `automl-car ensemble --no-freeze` writes a new one"
         losses = row_losses(built, self.dataset, rows)
         if only_better and (why := self._why_better(rows, losses)):
             return why
@@ -96,12 +94,19 @@ class Submission:
     def _kept_losses(self) -> tuple[IntArray, FloatArray] | None:
         """Rows and losses of what is kept; None where there is nothing, or where it is of other photos."""
         try:
-            with np.load(self.directory / "losses.npz", allow_pickle=False) as arrays:
-                if str(arrays["folds"]) != self.folds.fingerprint:
-                    return None
-                return arrays["rows"], arrays["losses"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # not there yet, or damaged: then a new one is due
+            arrays = load_arrays(self.directory / "losses.npz")
+            of_these = str(arrays["folds"]) == self.folds.fingerprint
+            return (arrays["rows"], arrays["losses"]) if of_these else None
+        except (OSError, ValueError, KeyError):  # not there yet, or damaged: then a new one is due
             return None
+
+
+def _since(frozen: Path) -> str:
+    """When a submission was frozen; that it is, the file says by being there."""
+    try:
+        return f" since {json.loads(frozen.read_text(encoding='utf-8'))['when']}"
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def row_losses(built: Ensemble, dataset: Dataset, rows: IntArray) -> FloatArray:

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.config import Config
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset
+from automl_car.data.sealed import whole
 from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
@@ -24,7 +25,8 @@ from automl_car.ensemble.joining import join_stopped, on_rows
 from automl_car.errors import StoreError, StudyError
 from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray, Member
 from automl_car.search.evidence import expected_mean, fold_losses
-from automl_car.search.study import INTERRUPTED, complete_trials, load_study, storage_url
+from automl_car.search.opening import read_study
+from automl_car.search.study import INTERRUPTED, complete_trials
 from automl_car.store import read_logits
 from automl_car.workspace import Workspace
 
@@ -92,7 +94,7 @@ def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | N
         raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
     if data is None:
         dataset = load_dataset(store / "dataset.json")
-        data = dataset, read_folds(store / "folds.csv", dataset, check_files=False)
+        data = dataset, read_folds(whole(store / "folds.csv"), dataset, check_files=False)
     return FinishedFolds(store, *data)
 
 
@@ -108,7 +110,7 @@ def pool_study(
         StudyError: there is no such study, or no fold of it is finished.
         StoreError: a fold that is needed is damaged.
     """
-    loaded = load_study(study, storage_url(workspace.studies, study, config.search.storage))
+    loaded = read_study(workspace.studies, study, config.search.storage)
     finished = open_folds(workspace, study)
     pooled = pool(loaded, finished, top_k, thorough=thorough)
     if pooled is None:

@@ -18,6 +18,7 @@ from automl_car.data.prepare import Prepared, prepare
 from automl_car.data.tables import shorten
 from automl_car.errors import StudyError
 from automl_car.files import require_writable
+from automl_car.leftovers import remove_leftovers
 from automl_car.memory import give_back_memory
 from automl_car.pipeline.choices import (
     largest_size,
@@ -40,6 +41,7 @@ from automl_car.search.executor import Executor, LocalExecutor
 from automl_car.search.first import first_trials
 from automl_car.search.growth import open_study
 from automl_car.search.job import Job
+from automl_car.search.ledger import Ledger
 from automl_car.search.lock import only_one
 from automl_car.search.notes import note_study
 from automl_car.search.portfolio import portfolio_trials
@@ -71,6 +73,8 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     for folder in (workspace.studies, workspace.reports(study_name), directory, workspace.cache):
         require_writable(folder)
     with only_one(workspace.studies, study_name):
+        written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
+        _remove_leftovers(written)
         executor = LocalExecutor(view.trained, log)
         keeper = None
         try:
@@ -105,6 +109,7 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             raise
         finally:
             executor.close()
+            _remove_leftovers(written)
     limit = None if config.search.timeout is None else began + config.search.timeout
     outcome = keeper.at_end(limit)
     if outcome.ensemble is None:
@@ -114,6 +119,11 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
             hint="run the same command again, with more time; what is prepared and trained is kept.",
         )
     return outcome
+
+
+def _remove_leftovers(folders: tuple[Path, ...]) -> None:
+    for folder in folders:
+        remove_leftovers(folder)
 
 
 def _prepare(
@@ -181,6 +191,7 @@ def _job(
         z=pruning.z,
         startup_trials=pruning.startup_trials,
     )
+    ledger = Ledger.open(workspace.checkpoints(study_name), view.note)
     study = open_study(
         study_name,
         storage_url(workspace.studies, study_name, config.search.storage),
@@ -192,6 +203,8 @@ def _job(
         },
         space=choices,
         note=view.note,
+        ledger=ledger,
+        folds=prepared.folds,
     )
     return Job(
         study=study,
@@ -210,6 +223,7 @@ def _job(
         step=config.training.step,
         checkpoint_seconds=config.training.checkpoint_seconds,
         strikes=Strikes(catalog.owners),
+        record=ledger.record,
     )
 
 

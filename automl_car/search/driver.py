@@ -49,6 +49,7 @@ def run_search(
     """
     if queued := close_interrupted(job.study):
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
+    job.record(job.study)
     _mend_complete_trials(job, view)
     judge = Judge(job.study, job.rule, FoldStore(job.directory, job.labels))
     ends, began = _Ends(after_complete, job.strikes, view), time.monotonic()

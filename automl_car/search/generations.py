@@ -110,6 +110,12 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def optuna_names(storage: BaseStorage, study: str) -> tuple[str, ...]:
+    """The Optuna studies of a study's generations, half-copied ones among them; nobody else's with a `#`."""
+    names = _numbered(storage, study)
+    return tuple(name for name in names if name == study or _is_ours(storage, name))
+
+
 def _numbered(storage: BaseStorage, study: str) -> dict[str, int]:
     """The Optuna studies that are, or were to become, a generation of this study, with their numbers."""
     numbers = {}

@@ -15,8 +15,10 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.trial import TrialState
 
 from automl_car.errors import StudyError
+from automl_car.records import Folds
 from automl_car.search.carrying import carry
 from automl_car.search.changes import why_changed
 from automl_car.search.generations import (
@@ -31,10 +33,13 @@ from automl_car.search.generations import (
     study_of,
     utc_now,
 )
+from automl_car.search.ledger import Ledger, ledger_of
 from automl_car.search.lock import only_one
 from automl_car.search.notes import copy_notes
+from automl_car.search.opening import open_storage, read_study
+from automl_car.search.salvage import trials_of_folds
 from automl_car.search.space import Space
-from automl_car.search.study import METRIC, connect, counted_trials, load_study, storage_url
+from automl_car.search.study import METRIC, connect, counted_trials, storage_url
 
 
 def open_study(
@@ -44,6 +49,8 @@ def open_study(
     *,
     space: Space,
     note: Callable[[str], None] = lambda text: None,
+    ledger: Ledger | None = None,
+    folds: Folds | None = None,
 ) -> optuna.Study:
     """Create the study of a search, or open it again; where the space has changed, its next generation.
 
@@ -53,13 +60,18 @@ def open_study(
         identity: what is stored with it: "folds" (fingerprint) and "classes" (count), which must not change between
             runs, and "settings" (the resolved settings, stored for people).
         space: what the search may choose from.
-        note: is told, on one line, when the study grows.
+        note: is told, on one line, when the study grows, and when it was rebuilt.
+        ledger: of the study; with it, a database that is lost or damaged is rebuilt.
+        folds: of the data; with them and without any record, the study is rebuilt from its finished folds alone.
 
     Raises:
-        StudyError: the study was made from other data.
+        StudyError: the study was made from other data, or its database cannot be opened.
     """
-    storage = connect(url)
-    remove_half_copied(storage, name)
+    if ledger is None:
+        storage: BaseStorage = connect(url)
+        remove_half_copied(storage, name)
+    else:
+        storage = open_storage(name, url, ledger, note)
     current = current_generation(storage, name)
     if current is None:
         study = _create(name, storage)
@@ -69,11 +81,15 @@ def open_study(
     wanted = {**identity, "space": space.to_json()}
     if "space" not in stored:  # it is new, or its making was cut short
         _name_the_metric(study)
+        if ledger is not None and folds is not None and not study.get_trials(deepcopy=False):
+            _find_trials(study, ledger, folds, space, note)
     else:
         _refuse_other_data(name, stored, identity)
         if why := why_changed(stored["space"], wanted["space"]):
             study = _grow(study, wanted, space, why, note)
     _store(study, wanted)
+    if ledger is not None:
+        _record(ledger, storage, name)
     return study
 
 
@@ -90,11 +106,11 @@ def undo(studies: Path, name: str, storage: str | None) -> str:
     Raises:
         StudyError: there is no such study, it is at its first generation, or a search is running on it.
     """
-    url = storage_url(studies, name, storage)
-    load_study(name, url)  # where it is not there, no lock is made
+    read_study(studies, name, storage)  # where it is not there, no lock is made
     studies.mkdir(parents=True, exist_ok=True)
     with only_one(studies, name):
-        backend = connect(url)
+        ledger = Ledger(ledger_of(studies, name))
+        backend = open_storage(name, storage_url(studies, name, storage), ledger, lambda text: None)
         line = [generation for generation in generations(backend, name) if not generation.undone]
         if len(line) < 2:
             raise StudyError(
@@ -106,6 +122,8 @@ def undo(studies: Path, name: str, storage: str | None) -> str:
         undone.set_user_attr(UNDONE, utc_now())
         restored = optuna.load_study(study_name=former.optuna_name, storage=backend)
         restored.set_user_attr(SUPERSEDED_BY, "")
+        if ledger.generations(name):
+            _record(ledger, backend, name)
         return (
             f"study `{name}` is back at generation {former.number} ({_trials(counted_trials(restored))}); "
             f"generation {last.number} ({_trials(counted_trials(undone))}) and all folds are kept"
@@ -148,6 +166,24 @@ def _refuse_other_data(name: str, stored: Mapping[str, Any], identity: Mapping[s
         )
     if stored["folds"] != identity["folds"]:
         raise StudyError(f"Study `{name}` was made from other photos, labels or folds than these.", hint=ways_out)
+
+
+def _record(ledger: Ledger, storage: BaseStorage, name: str) -> None:
+    """Write down all generations of a study."""
+    for generation in generations(storage, name):
+        ledger.record(optuna.load_study(study_name=generation.optuna_name, storage=storage))
+
+
+def _find_trials(study: optuna.Study, ledger: Ledger, folds: Folds, space: Space, note: Callable[[str], None]) -> None:
+    """Make trials of the finished folds of a study that nothing else is left of."""
+    found = trials_of_folds(ledger.directory, folds, space)
+    study.add_trials(found)
+    if found:
+        complete = sum(trial.state == TrialState.COMPLETE for trial in found)
+        note(
+            f"study `{study.study_name}` was rebuilt from the folds in `{ledger.directory}`: {_trials(complete)} "
+            f"complete, {len(found) - complete} to go on with; to begin it anew, delete that folder, too"
+        )
 
 
 # ---- growing --------------------------------------------------------------------------------------------------------

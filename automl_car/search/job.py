@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -74,6 +75,7 @@ class Job:
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
         checkpoint_seconds: an epoch that takes so long is kept on the disk until its fold is finished.
         strikes: of plugins that fail; it is what changes from trial to trial.
+        record: called when the study has changed, to write it into its ledger.
     """
 
     study: optuna.Study
@@ -92,3 +94,4 @@ class Job:
     step: StepChoice = "auto"
     checkpoint_seconds: float = 60.0
     strikes: Strikes = field(default_factory=Strikes)
+    record: Callable[[optuna.Study], None] = lambda study: None

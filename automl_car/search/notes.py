@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from optuna_dashboard import save_note
 
 from automl_car.records import FoldResult, Machine, Recipe
@@ -65,3 +67,24 @@ def copy_notes(old: optuna.Study, new: optuna.Study) -> None:
         trial, separator, rest = name.removeprefix(_DASHBOARD).partition(":")
         copied = f"{_DASHBOARD}{ids[trial]}{separator}{rest}" if trial in ids else name
         new._storage.set_study_system_attr(new._study_id, copied, value)
+
+
+def notes_by_trial(
+    study: optuna.Study, trials: Sequence[FrozenTrial]
+) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+    """The notes of each trial by its number, under names without its id; and all other system attributes."""
+    numbers = {str(trial._trial_id): trial.number for trial in trials}
+    notes: dict[int, dict[str, Any]] = {}
+    others: dict[str, Any] = {}
+    for name, value in study._storage.get_study_system_attrs(study._study_id).items():
+        trial, separator, rest = name.removeprefix(_DASHBOARD).partition(":")
+        if name.startswith(_DASHBOARD) and separator and trial in numbers:
+            notes.setdefault(numbers[trial], {})[rest] = value
+        else:
+            others[name] = value
+    return notes, others
+
+
+def note_name(trial_id: int, rest: str) -> str:
+    """The name of a trial's note among the system attributes of its study."""
+    return f"{_DASHBOARD}{trial_id}:{rest}"

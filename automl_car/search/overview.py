@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +12,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.data.cells import csv_text
-from automl_car.errors import StudyError
+from automl_car.errors import NoStudyError, StudyError
 from automl_car.search.evidence import fold_losses
 from automl_car.search.generations import generations, study_names
-from automl_car.search.study import INTERRUPTED, connect, load_study, state_word, storage_url
+from automl_car.search.ledger import ledger_of
+from automl_car.search.opening import read_study
+from automl_car.search.study import INTERRUPTED, connect, state_word
+
+logger = logging.getLogger("automl_car")
 
 
 @dataclass(frozen=True)
@@ -76,18 +81,31 @@ class ShownStudy:
 
 
 def list_studies(folder: Path, storage: str | None) -> tuple[StudyRow, ...]:
-    """All studies of the folder `studies/`, or of a storage, by name."""
-    if storage:
-        names = list(study_names(connect(storage)))
-    else:
-        # Somebody else's database may lie in the folder: what counts is a study in a file of its name.
-        files = sorted(folder.glob("*.db"))
-        names = [path.stem for path in files if path.stem in study_names(connect(_url(path)))]
-    return tuple(_row(name, load_study(name, storage_url(folder, name, storage))) for name in names)
+    """All studies of the folder `studies/`, or of a storage, by name; one that cannot be read is told of in the log."""
+    names = study_names(connect(storage)) if storage else _in_folder(folder)
+    found = {name: _try(folder, name, storage) for name in names}
+    return tuple(_row(name, study) for name, study in found.items() if study is not None)
 
 
-def _url(path: Path) -> str:
-    return storage_url(path.parent, path.stem, None)
+def _in_folder(folder: Path) -> list[str]:
+    """Names that a study may have there: of its database, and of its records where that was lost."""
+    return sorted({path.stem for path in folder.glob("*.db")} | {path.parent.name for path in _ledgers(folder)})
+
+
+def _ledgers(folder: Path) -> list[Path]:
+    everywhere = ledger_of(folder, "*")
+    return list(everywhere.parent.parent.glob(f"*/{everywhere.name}"))
+
+
+def _try(folder: Path, name: str, storage: str | None) -> optuna.Study | None:
+    """The study, or None: somebody else's database may lie in the folder, or a damaged one."""
+    try:
+        return read_study(folder, name, storage)
+    except NoStudyError:
+        return None
+    except StudyError as error:
+        logger.warning("%s %s", error.message, error.hint or "")
+        return None
 
 
 def latest_study(folder: Path, storage: str | None = None) -> str:
@@ -101,16 +119,16 @@ def latest_study(folder: Path, storage: str | None = None) -> str:
         if not rows:
             raise StudyError(f"There is no study in {storage}.", hint="`automl-car search --storage URL` makes one.")
         return rows[-1].name
-    files = sorted(folder.glob("*.db"), key=_last_write)
-    if not files:
+    names = _in_folder(folder)
+    if not names:
         raise StudyError(f"There is no study in `{folder}`.", hint="`automl-car search` makes one.")
-    return files[-1].stem
+    return max(names, key=lambda name: (_last_write(folder, name), name))
 
 
-def _last_write(database: Path) -> float:
+def _last_write(folder: Path, name: str) -> float:
     """Unix time of the last write; in write-ahead mode it may be to the log beside the database."""
-    log = database.with_name(f"{database.name}-wal")
-    return max(file.stat().st_mtime for file in (database, log) if file.exists())
+    files = (folder / f"{name}.db", folder / f"{name}.db-wal", ledger_of(folder, name))
+    return max(file.stat().st_mtime for file in files if file.exists())
 
 
 def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:
@@ -119,7 +137,7 @@ def show_study(folder: Path, name: str, storage: str | None) -> ShownStudy:
     Raises:
         StudyError: there is none of that name.
     """
-    study = load_study(name, storage_url(folder, name, storage))
+    study = read_study(folder, name, storage)
     ended = [_shown(trial) for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
     complete = sorted((trial for trial in ended if trial.log_loss is not None), key=_by_log_loss)
     others = [trial for trial in ended if trial.log_loss is None]

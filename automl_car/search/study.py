@@ -11,9 +11,10 @@ import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.errors import StudyError
+from automl_car.errors import AutomlCarError, NoStudyError, StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
+from automl_car.search.database import is_damage, sqlite_path, unusable, why_damaged
 from automl_car.search.generations import current_generation
 from automl_car.search.refusals import refusals_told
 
@@ -71,8 +72,8 @@ def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> optuna.sa
 
 def connect(url: str) -> optuna.storages.RDBStorage:
     """The storage at `url`. SQLite is put into write-ahead mode, so that a dashboard can read while a search writes."""
-    if url.startswith("sqlite:///"):
-        path = Path(url.removeprefix("sqlite:///"))
+    path = sqlite_path(url)
+    if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with refusals_told(path):
             connection = sqlite3.connect(path, timeout=60)
@@ -98,15 +99,34 @@ def load_study(name: str, url: str) -> optuna.Study:
     """An existing study, for reading: its current generation.
 
     Raises:
-        StudyError: there is none of that name.
+        StudyError: there is none of that name, or its database is damaged or cannot be opened.
     """
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
-        raise StudyError(f"There is no study `{name}` ({url}).", hint="`automl-car studies` lists those there are.")
-    storage = connect(url)
-    current = current_generation(storage, name)
-    if current is None:
-        raise StudyError(f"There is no study `{name}` in {url}.", hint="`automl-car studies` lists those there are.")
-    return optuna.load_study(study_name=current.optuna_name, storage=storage)
+    path = sqlite_path(url)
+    if path is not None and not (path.is_file() and path.stat().st_size):
+        raise NoStudyError(f"There is no study `{name}` ({url}).", hint="`automl-car studies` lists those there are.")
+    if path is not None and (why := why_damaged(path)):
+        raise _damaged(path, why)
+    try:
+        storage = connect(url)
+        current = current_generation(storage, name)
+        if current is not None:
+            study = optuna.load_study(study_name=current.optuna_name, storage=storage)
+            study.get_trials(deepcopy=False)  # read and kept here, so that damage is found here
+            return study
+    except AutomlCarError:
+        raise
+    except Exception as error:  # a flipped bit can lead to any of them
+        if path is None:
+            raise
+        raise (_damaged(path, str(error)) if is_damage(error) else unusable(path, error)) from error
+    raise NoStudyError(f"There is no study `{name}` in {url}.", hint="`automl-car studies` lists those there are.")
+
+
+def _damaged(path: Path, why: str) -> StudyError:
+    return StudyError(
+        f"The study's database `{path}` is damaged: {' '.join(why.split())}.",
+        hint="run the same `automl-car search` again: it rebuilds it from the folds, and trains nothing that is there.",
+    )
 
 
 # ---- reading trials -------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import contextlib
 import math
 import statistics
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -74,6 +74,7 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
         raise
     note_trial(trial, recipe, outcome.word, outcome.reason, results)
     _tell(job.study, trial, outcome)
+    job.record(job.study)
     if not outcome.interrupted:
         drop_checkpoints(job.directory / recipe.id(job.folds))
     view.trial_ended(trial.number, outcome)
@@ -130,8 +131,9 @@ def _train_folds(
 ) -> Run:
     """Train one fold after the other into `results`, until the last one or until the trial is pruned."""
     recipe_id = recipe.id(job.folds)
-    for name, value in _attributes(recipe, recipe_id).items():
+    for name, value in recipe_attributes(recipe, recipe_id).items():
         trial.set_user_attr(name, value)
+    job.record(job.study)
     # A recipe that was settled beforehand is there for its different mistakes, not for its rank: a fine-tuned network
     # that is worse than every head alone can still help their pool.
     settled = bool(trial.user_attrs.get(OVERRIDES))
@@ -169,12 +171,19 @@ def _fold(job: Job, task: FoldTask, number: int, view: View) -> FoldResult:
 
 
 def _store_folds(trial: optuna.Trial, losses: Mapping[int, float], results: Iterable[FoldResult]) -> None:
-    finished = list(results)
-    trial.set_user_attr(FOLD_LOSSES, {str(fold): loss for fold, loss in losses.items()})
-    trial.set_user_attr("fold_epochs", {str(result.fold): len(result.curve) for result in finished})
-    trial.set_user_attr("seconds", round(sum(result.seconds for result in finished), 1))
-    if mended := {str(result.fold): result.mended for result in finished if result.mended}:
-        trial.set_user_attr(MENDED, mended)
+    for name, value in fold_attributes(losses, list(results)).items():
+        trial.set_user_attr(name, value)
+
+
+def fold_attributes(losses: Mapping[int, float], finished: Sequence[FoldResult]) -> Mapping[str, Any]:
+    """What a study keeps of a trial's finished folds."""
+    mended = {str(result.fold): result.mended for result in finished if result.mended}
+    return {
+        FOLD_LOSSES: {str(fold): loss for fold, loss in losses.items()},
+        "fold_epochs": {str(result.fold): len(result.curve) for result in finished},
+        "seconds": round(sum(result.seconds for result in finished), 1),
+        **({MENDED: mended} if mended else {}),
+    }
 
 
 def _cause(study: optuna.Study, recipe: Recipe, error: DivergedError | OutOfMemoryError) -> str:
@@ -195,7 +204,7 @@ def _store_time(trial: optuna.Trial, began: float, results: Mapping[int, FoldRes
         trial.set_user_attr("seconds", round(time.monotonic() - began, 1))
 
 
-def _attributes(recipe: Recipe, recipe_id: str) -> Mapping[str, Any]:
+def recipe_attributes(recipe: Recipe, recipe_id: str) -> Mapping[str, Any]:
     """What the dashboard shows of a trial besides its parameters."""
     return {
         "recipe_id": recipe_id,

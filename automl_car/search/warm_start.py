@@ -22,9 +22,10 @@ from automl_car.errors import StudyError
 from automl_car.records import Recipe
 from automl_car.search.first import default_params
 from automl_car.search.generations import study_of
+from automl_car.search.opening import read_study
 from automl_car.search.portfolio import params_with, within
 from automl_car.search.space import HEAD_LEARNING_RATE, Space
-from automl_car.search.study import complete_trials, load_study, storage_url
+from automl_car.search.study import complete_trials, load_study
 
 COUNT = 5  # recipes
 MOST_OF_ONE_KIND = 2  # of them with one tuning and backbone: the best of a study are often near-copies
@@ -85,7 +86,7 @@ def load_warm_start(name_or_path: str, studies: Path, storage: str | None) -> li
         StudyError: it is not there.
     """
     if not name_or_path.endswith(".db"):
-        return complete_trials(load_study(name_or_path, storage_url(studies, name_or_path, storage)))
+        return complete_trials(read_study(studies, name_or_path, storage))
     path = studies.parent / name_or_path
     return complete_trials(load_study(_name_in(path), f"sqlite:///{path}"))
 

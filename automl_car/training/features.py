@@ -2,12 +2,16 @@
 
     <cache>/features/<key>/<view>/train.npy   float16 (N, D)
                                   test.npy    float16 (T, D)
+                                  sha256.txt  their checksums, which each process compares once
 `views` says which views there are; one that is asked for later costs itself and no other. A view's folder is complete,
-because it gets its name when everything is on the disk: what a killed process was computing is computed again.
+because it gets its name when everything is on the disk: what a killed process was computing is computed again, and so
+is what is damaged. Comparing the checksums of 33,000 photos' features (85 MB a view) takes 0.06 s once a process.
 """
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from torch import Tensor
 
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.data.prepare import Prepared
+from automl_car.data.sealed import check_seal, seal
 from automl_car.errors import DivergedError, StoreError
 from automl_car.files import complete_folder
 from automl_car.records import Recipe, fingerprint
@@ -33,7 +38,9 @@ from automl_car.training.step import Passes
 from automl_car.training.viewing import view_batches
 from automl_car.training.views import View
 
-_VERSION = 2  # raise it when the pictures or the views change
+logger = logging.getLogger("automl_car")
+
+_VERSION = 3  # raise it when the pictures or the views change
 _BATCH = 32
 Progress = Callable[[int, int], None]
 
@@ -66,7 +73,7 @@ def frozen_features(
         MachineError: the disk is full.
     """
     directory = cache / "features" / _key(backbone, recipe, prepared)
-    missing = [view for view in views if not (directory / view.name).is_dir()]
+    missing = [view for view in views if not _is_whole(directory / view.name)]
     if missing:
         network = _network(backbone, recipe, prepared.dataset.num_classes, device, cache)
         _write_views(directory, missing, network, prepared, progress)
@@ -74,6 +81,22 @@ def frozen_features(
 
 
 _FILES = ("train.npy", "test.npy")
+_checked: set[Path] = set()  # folders whose files this process has compared with their checksums
+
+
+def _is_whole(view: Path) -> bool:
+    """Whether a view is there; a damaged one is removed."""
+    if not view.is_dir() or view in _checked:
+        return view.is_dir()
+    try:
+        for file in _FILES:
+            check_seal(view / file)
+    except (OSError, ValueError) as error:
+        logger.warning("the features in %s are damaged, and computed again: %s", view, error)
+        shutil.rmtree(view)
+        return False
+    _checked.add(view)
+    return True
 
 
 def _mapped(path: Path) -> NDArray[np.float16]:
@@ -148,6 +171,8 @@ def _write_views(
                 progress(done, sum(counts))
             for path in paths.values():
                 wait_for_disk(path / file)
+        for path in paths.values():
+            seal(path, *_FILES)
 
 
 def _features(

@@ -110,8 +110,10 @@ def test_an_existing_cache_is_found_without_opening_a_photo(
 
 def test_damaged_sizes_are_read_again_from_the_headers(photos: Path, tmp_path: Path) -> None:
     first = _build(photos, tmp_path, 0.6)
-    (kept,) = tmp_path.glob("*.npy")
-    kept.write_bytes(b"\x93NUMPY")
+    (kept,) = tmp_path.glob("*.npz")
+    data = bytearray(kept.read_bytes())
+    data[len(data) // 2] ^= 1
+    kept.write_bytes(data)
     assert _build(photos, tmp_path, 0.6).directory == first.directory
 
 

@@ -82,8 +82,9 @@ class Scene:
             raise
 
     def records(self) -> dict[str, Path]:
-        """The record of each finished fold, by recipe and fold."""
-        return {str(path.parent.relative_to(self.store)): path for path in self.store.glob("*/fold-*/record.json")}
+        """The record of each finished fold, by recipe and fold; not of those that were set aside."""
+        found = [path for path in self.store.glob("*/fold-*/record.json") if "." not in path.parent.name]
+        return {str(path.parent.relative_to(self.store)): path for path in found}
 
     def wait_for_folds(self, count: int, process: subprocess.Popen[bytes], timeout: float = 90) -> None:
         """Wait until so many folds are finished, while `process` runs."""

@@ -21,6 +21,7 @@ from automl_car.search.driver import run_search
 from automl_car.search.first import first_trials
 from automl_car.search.growth import open_study
 from automl_car.search.job import Job, Outcome
+from automl_car.search.ledger import Ledger
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import HEAD_LEARNING_RATE, Space
 from automl_car.search.strikes import Strikes
@@ -154,18 +155,25 @@ class Desk:
     owners: dict[str, str] = field(default_factory=dict)  # of what can be struck
     first: tuple[dict[str, Any], ...] | None = None
 
-    def study(self) -> optuna.Study:
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.folder / "checkpoints" / "main", self.view.note)
+
+    def study(self, ledger: Ledger | None = None) -> optuna.Study:
         return open_study(
             "main",
             storage_url(self.folder / "studies", "main", None),
             {"folds": FOLDS.fingerprint, "classes": 2, "settings": {}},
             space=self.space,
             note=self.view.note,
+            ledger=ledger or self.ledger(),
+            folds=FOLDS,
         )
 
     def job(self) -> Job:
+        ledger = self.ledger()
         return Job(
-            study=self.study(),
+            study=self.study(ledger),
+            record=ledger.record,
             space=self.space,
             executor=self.executor,
             rule=self.rule,

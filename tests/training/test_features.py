@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -256,3 +257,20 @@ def test_features_that_half_precision_cannot_hold_are_refused(
 
     with pytest.raises(DivergedError, match="`counting` at 16 px"):
         _compute(tiny_prepared, tmp_path, backbone=replace(BACKBONE, build=lambda classes, **params: Large(classes)))
+
+
+def test_damaged_features_are_computed_again_and_named_in_the_log(
+    tiny_prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("automl_car.training.features._checked", set())
+    monkeypatch.setattr(logging.getLogger("automl_car"), "propagate", True)
+    before = [np.array(array) for array in _compute(tiny_prepared, tmp_path).train]
+    path = sorted(tmp_path.rglob("train.npy"))[0]
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 4
+    path.write_bytes(data)
+    monkeypatch.setattr("automl_car.training.features._checked", set())  # as in another process
+    after = _compute(tiny_prepared, tmp_path).train
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert str(path.parent) in caplog.text
