@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from fault_scene import SETTINGS, Scene
 
+collect_ignore = ["fuzz_atheris.py"]  # it is run by hand, and needs what the tests do not
+
 
 @pytest.fixture(scope="session")
 def _photos(tmp_path_factory: pytest.TempPathFactory, tiny_photos: Callable[[Path], Path]) -> Path:
