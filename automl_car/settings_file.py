@@ -97,7 +97,7 @@ class _Loader(yaml.SafeLoader):
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
     with _explained(path, text):
-        values = yaml.load(text, Loader=_Loader)
+        values = _values(text)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -105,6 +105,14 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
         raise ConfigError(f"`{path}` must hold sections such as `search:`, not a {kind}.")
     # A section whose settings are all commented out reads as None.
     return {key: {} if value is None else value for key, value in values.items()}
+
+
+def _values(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 @contextmanager

@@ -19,6 +19,8 @@ import automl_car.cli, automl_car.config
 from automl_car.cli import signals
 
 signals.GRACE_SECONDS = 1.5
+for usual in (signal.SIGINT, signal.SIGHUP):  # what started the tests may have them ignored
+    signal.signal(usual, signal.SIG_DFL)
 
 def work(*_):
     try:

@@ -479,7 +479,11 @@ def test_the_dashboard_listens_on_loopback_and_elsewhere_with_a_warning_only(
     import optuna
 
     heard: list[str] = []
-    monkeypatch.setattr("optuna_dashboard.run_server", lambda storage, *, host, port: heard.append(host))
+
+    def run_server(storage: object, *, host: str, port: int, artifact_store: object) -> None:
+        heard.append(host)
+
+    monkeypatch.setattr("optuna_dashboard.run_server", run_server)
     (tmp_path / "studies").mkdir()
     optuna.create_study(study_name="main", storage=storage_url(tmp_path / "studies", "main", None))
     monkeypatch.chdir(tmp_path)

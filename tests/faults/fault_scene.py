@@ -69,7 +69,12 @@ class Scene:
         command = [sys.executable, "-m", "automl_car", *(arguments or ("search",)), "--workspace", str(self.root)]
         with (self.root / "output.txt").open("ab") as output:
             return subprocess.Popen(
-                command, stdout=output, stderr=output, start_new_session=True, env={**os.environ, **(environment or {})}
+                command,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                preexec_fn=usual_signals,
+                env={**os.environ, **(environment or {})},
             )
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 180) -> int:
@@ -125,6 +130,12 @@ class Scene:
     def processes(self) -> list[int]:
         """Processes whose command line names the workspace, or whose working place is in it (I6; Linux)."""
         return _processes_with(str(self.root))
+
+
+def usual_signals() -> None:
+    """In a new process: undo what nohup and background jobs of a shell have ignored, and processes inherit."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

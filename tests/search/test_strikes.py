@@ -24,9 +24,9 @@ from automl_car.errors import (
 )
 from automl_car.records import FoldTask, Recipe
 from automl_car.search.blame import HUNG_AUGMENTATION, HUNG_BACKBONE, blame, culprits
+from automl_car.search.child import describe_exit
 from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
-from automl_car.search.child import describe_exit
 from automl_car.search.leaving_out import LeavingOut
 from automl_car.search.strikes import Strikes
 from automl_car.search.study import INTERRUPTED, OVERRIDES, counted_trials

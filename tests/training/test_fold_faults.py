@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -288,7 +289,7 @@ def test_a_fold_that_the_clock_stops_keeps_its_checkpoint_and_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1e9]
-    monkeypatch.setattr(clock.time, "time", lambda: now[0])
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def pass_time(message: Epoch | Progress) -> None:
         now[0] += 10
