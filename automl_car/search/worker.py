@@ -27,7 +27,7 @@ try:
 except ImportError:  # Windows, which has no such limits
     resource = None  # type: ignore[assignment]
 
-from automl_car.errors import AutomlCarError, ExecutorError
+from automl_car.errors import AutomlCarError, ExecutorError, PluginError
 from automl_car.lifetime import end_with_parent
 from automl_car.pulse import pulse, pulses
 from automl_car.records import FoldTask, Machine, SpeedTask
@@ -129,6 +129,8 @@ def _answer(task: FoldTask | SpeedTask, line: _Line) -> Any:
             return measure_speed(task, catalog)
         return train_fold(task, catalog, _prepared(task.directory, task.cache), line.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
+        if (machines := _of_machine(error, task)) is not None:
+            return machines
         sendable = _as_sendable(error, task)
         sendable.culprits = blame(error, task.recipe)
         return sendable
@@ -137,17 +139,26 @@ def _answer(task: FoldTask | SpeedTask, line: _Line) -> Any:
 _try_out = TryOut()
 
 
+def _of_machine(error: BaseException, task: FoldTask | SpeedTask) -> AutomlCarError | None:
+    """What the machine lacks, also where that shows in a plugin's code; None where it is not the machine's fault."""
+    folders = (task.cache, *((task.directory,) if isinstance(task, FoldTask) else ()))
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and (refused := as_machine_error(seen, folders=folders)):
+            return refused
+        if not isinstance(seen, AutomlCarError) and (lost := as_lost(seen, task.recipe)):
+            return lost
+        seen = seen.__cause__ if isinstance(seen, PluginError) else None
+    return None
+
+
 def _as_sendable(error: BaseException, task: FoldTask | SpeedTask) -> AutomlCarError:
     """An error that can travel between processes; foreign ones become an ExecutorError with their traceback."""
     if isinstance(error, AutomlCarError):
         if error.__cause__ is not None and error.hint is None:
             error.hint = "".join(traceback.format_exception(error.__cause__))
         return error
-    if isinstance(error, OSError):
-        folders = (task.cache, *((task.directory,) if isinstance(task, FoldTask) else ()))
-        if refused := as_machine_error(error, folders=folders):
-            return refused
-    return as_lost(error, task.recipe) or _as_foreign(error, task.recipe.backbone)
+    return _as_foreign(error, task.recipe.backbone)
 
 
 def _as_foreign(error: BaseException, backbone: str) -> ExecutorError:

@@ -54,8 +54,10 @@ def _fail_once(scene: Scene, fault: str) -> bool:
     return True
 
 
-QUICK = ["fsync /fold- 3", "commit - 60", "fsync /studies/main/ 1"]
+QUICK = ["fsync /fold- 3"]
 MORE = [
+    "commit - 60",
+    "fsync /studies/main/ 1",
     "open pixels.bin 1",
     "fsync /images/ 1",
     "open /features/ 2",

@@ -30,6 +30,7 @@ def test_a_search_killed_with_all_its_processes_loses_nothing_but_the_fold_in_fl
     assert_as_undisturbed(scene)
 
 
+@pytest.mark.slow
 def test_a_driver_killed_alone_takes_its_training_process_with_it_and_loses_nothing(
     scene: Scene, assert_as_undisturbed: Callable[[Scene], None]
 ) -> None:

@@ -79,6 +79,7 @@ def test_importing_everything_uses_no_network(blocked: dict[str, str]) -> None:
     assert used(blocked) == ""
 
 
+@pytest.mark.slow
 def test_a_plugin_that_imports_albumentations_first_makes_it_ask_nobody(blocked: dict[str, str], scene: Scene) -> None:
     (scene.root / "plugins").mkdir()
     (scene.root / "plugins" / "eager.py").write_text(EAGER)

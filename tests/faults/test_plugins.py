@@ -83,6 +83,7 @@ def test_an_augmentation_that_fails_is_struck_out_and_the_search_goes_on_without
     assert scene.processes() == []
 
 
+@pytest.mark.slow
 def test_a_plugin_that_ends_the_process_that_loads_it_stops_a_search_with_its_name(scene: Scene) -> None:
     path = add_plugin(scene, "quits", "import os; os._exit(0)")
     assert scene.run() == 2

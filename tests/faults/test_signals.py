@@ -107,6 +107,7 @@ def test_a_stopped_search_keeps_what_is_finished_and_goes_on_to_the_same(
     assert_as_undisturbed(scene)
 
 
+@pytest.mark.slow
 def test_a_search_stopped_while_it_trains_ends_with_its_loader_processes(slow: Scene) -> None:
     process = slow.start()
     _wait_for(slow, "epoch 1 of 1000", process)
