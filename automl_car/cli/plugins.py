@@ -87,9 +87,9 @@ def plugins_new(
     found = output is None or output.resolve() == place.root.resolve()
     more = "" if found else f" --plugin {plugin}"
     hint(f"change it as its comments say, then: automl-car plugins check {name if found else plugin}")
-    if kind is KindName.augmentation:
-        hint(f"to see what it does: automl-car plugins show {name}{more}")
-    hint(f"to search it: automl-car search --{kind.value} {name}{more}")
+    hint(f"to see what it is: automl-car plugins show {name}{more}")
+    fully = "--tuning full " if kind is KindName.augmentation else ""  # heads learn from fixed views, not from pictures
+    hint(f"to search it: automl-car search {fully}--{kind.value} {name}{more}")
 
 
 @plugins_app.command("show")
