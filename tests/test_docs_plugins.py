@@ -10,8 +10,8 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -44,14 +44,16 @@ PLUGINS = {path: text for path, text in FILES.items() if path.startswith("plugin
 
 
 def parse(words: list[str]) -> None:
-    """Raise click's error if the command line would refuse an option or argument."""
-    command: click.Command = typer.main.get_command(app)  # type: ignore[assignment]
-    context = command.make_context("automl-car", list(words))
-    while isinstance(command, click.Group):
-        rest = [*context._protected_args, *context.args]
-        name, found, rest = command.resolve_command(context, rest)
-        assert found is not None
-        command, context = found, found.make_context(name, rest, parent=context)
+    """Raise what the command line would say of these words; nothing is run."""
+
+    def disarm(command: Any) -> None:
+        command.callback = lambda **given: None
+        for child in getattr(command, "commands", {}).values():
+            disarm(child)
+
+    command = typer.main.get_command(app)
+    disarm(command)
+    command.main(list(words), prog_name="automl-car", standalone_mode=False)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -61,7 +63,7 @@ def test_a_command_has_options_that_there_are(words: list[str]) -> None:
 
 
 def test_an_option_that_there_is_not_would_be_noticed() -> None:
-    with pytest.raises(click.ClickException):
+    with pytest.raises(Exception, match="No such option"):
         parse(["search", "--trails", "2"])
 
 

@@ -43,10 +43,9 @@ def _pick_ready(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]
         needs = weights_of(config.training, name) == "pretrained" and backbone.find_weights is not None
         (absent if needs and backbone.find_weights and backbone.find_weights() is None else ready).append(name)
     if not ready:
+        old = f" of before {config.catalog.weights_before}" if forbidden else ""
         raise WeightsError(
-            "No backbone has its pretrained weights on this machine."
-            if not forbidden
-            else f"No backbone has pretrained weights of before {config.catalog.weights_before} on this machine.",
+            f"No backbone has its pretrained weights{old} on this machine.",
             hint="name one with `--backbone NAME` to fetch it from the hub, or say `training: {weights: random}`.",
         )
     if absent:
