@@ -6,13 +6,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from automl_car import Backbone
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config, load_config
-from automl_car.errors import ConfigError, PluginError, WeightsError
+from automl_car.errors import ConfigError, PluginError, StudyError, WeightsError
 from automl_car.pipeline.choices import pick_backbones
+from automl_car.pipeline.weights_rule import require_allowed_study
+from automl_car.search.study import storage_url
+from automl_car.workspace import Workspace
 
 RULE = {"catalog.weights_before": "2025-05-19"}
 
@@ -71,6 +75,31 @@ def test_a_file_that_is_named_is_for_a_person_to_answer_for() -> None:
     picked, notes = pick(catalog(mine=None), training__weights={"mine": "mine.safetensors"})
     assert picked == ("mine",)
     assert "mine.safetensors" in notes[0]
+
+
+def study(folder: Path, **recipe: str) -> Workspace:
+    """A workspace whose study `main` has one complete trial."""
+    place = Workspace(folder)
+    place.studies.mkdir()
+    made = optuna.create_study(study_name="main", storage=storage_url(place.studies, "main", None))
+    made.add_trial(optuna.trial.create_trial(value=0.5, user_attrs={"recipe": recipe}))
+    return place
+
+
+def test_a_study_that_has_trained_what_the_rule_keeps_out_is_refused(tmp_path: Path) -> None:
+    place = study(tmp_path, backbone="late")
+    with pytest.raises(StudyError, match=r"`main` has trials of `late` \(of 2025-07-01\)"):
+        require_allowed_study(place, load_config(None, RULE), "main", catalog(late="2025-07-01"))
+
+
+@pytest.mark.parametrize("recipe", [{"backbone": "old"}, {"backbone": "late", "weights": "random"}])
+def test_a_study_of_what_the_rule_lets_in_goes_on(recipe: dict[str, str], tmp_path: Path) -> None:
+    offered = catalog(late="2025-07-01", old="2020-01-01")
+    require_allowed_study(study(tmp_path, **recipe), load_config(None, RULE), "main", offered)
+
+
+def test_a_study_that_is_not_there_yet_is_no_problem(tmp_path: Path) -> None:
+    require_allowed_study(Workspace(tmp_path), load_config(None, RULE), "main", catalog(late="2025-07-01"))
 
 
 def test_the_settings_file_takes_the_date_as_it_is_written_there(tmp_path: Path) -> None:

@@ -1,27 +1,35 @@
-"""A contest's rule on weights, `catalog.weights_before`: which backbones it lets in."""
+"""A contest's rule on weights, `catalog.weights_before`: which backbones it lets in.
+
+Random weights are nobody's, and a file that a person names is theirs to answer for.
+"""
 
 from __future__ import annotations
 
 from datetime import date
 
+from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Backbone
 from automl_car.config import Config
-from automl_car.errors import ConfigError
+from automl_car.errors import ConfigError, NoStudyError, StudyError
 from automl_car.pipeline.outcome import View
+from automl_car.search.opening import read_study
 from automl_car.search.space import weights_of
+from automl_car.search.study import complete_trials
+from automl_car.workspace import Workspace
 
 
 def kept_out(backbone: Backbone, config: Config) -> str:
-    """Why the rule keeps a backbone out, in words; empty where it does not.
+    """Why the rule keeps a backbone out, in words; empty where it does not."""
+    return _why(backbone.weights_date, weights_of(config.training, backbone.name), config)
 
-    Random weights are nobody's, and a file that a person names is theirs to answer for.
-    """
+
+def _why(day: str | None, weights: str, config: Config) -> str:
     limit = config.catalog.weights_before
-    if limit is None or weights_of(config.training, backbone.name) != "pretrained":
+    if limit is None or weights != "pretrained":
         return ""
-    if backbone.weights_date is None:
+    if day is None:
         return "date unknown"
-    return "" if date.fromisoformat(backbone.weights_date) < limit else f"of {backbone.weights_date}"
+    return "" if date.fromisoformat(day) < limit else f"of {day}"
 
 
 def require_allowed(backbones: tuple[Backbone, ...], config: Config) -> None:
@@ -36,14 +44,32 @@ def require_allowed(backbones: tuple[Backbone, ...], config: Config) -> None:
         )
 
 
-def note_files(names: tuple[str, ...], config: Config, view: View) -> None:
-    """Say which backbones start from a file whose date nobody knows here, where there is a rule on it."""
+def require_allowed_study(workspace: Workspace, config: Config, study: str, catalog: Catalog) -> None:
+    """Raise StudyError if a study has complete trials that the rule would have kept out: ensembles would use them."""
     if config.catalog.weights_before is None:
         return
-    files = {name: weights_of(config.training, name) for name in names}
-    for name, weights in files.items():
+    try:
+        trials = complete_trials(read_study(workspace.studies, study, config.search.storage))
+    except NoStudyError:
+        return
+    reasons = {}
+    for recipe in (trial.user_attrs.get("recipe", {}) for trial in trials):
+        name = recipe.get("backbone", "")
+        day = catalog.backbones[name].weights_date if name in catalog.backbones else None
+        if why := _why(day, recipe.get("weights", "pretrained"), config):
+            reasons[name] = why
+    if reasons:
+        raise StudyError(
+            f"Study `{study}` has trials of {', '.join(f'`{name}` ({why})' for name, why in sorted(reasons.items()))}, "
+            f"which `catalog.weights_before: {config.catalog.weights_before}` does not let in.",
+            hint="begin a new study under this rule: `--study NAME`.",
+        )
+
+
+def note_files(names: tuple[str, ...], config: Config, view: View) -> None:
+    """Say which backbones start from a file whose date nobody knows here, where there is a rule on it."""
+    limit = config.catalog.weights_before
+    for name in names if limit else ():
+        weights = weights_of(config.training, name)
         if weights not in ("pretrained", "random"):
-            view.note(
-                f"`{name}` starts from `{weights}`: that it is of before {config.catalog.weights_before} is for "
-                "you to know"
-            )
+            view.note(f"`{name}` starts from `{weights}`: whether that is of before {limit} is for you to know")
