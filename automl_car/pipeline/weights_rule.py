@@ -14,7 +14,7 @@ from automl_car.errors import ConfigError, NoStudyError, StudyError
 from automl_car.pipeline.outcome import View
 from automl_car.search.opening import read_study
 from automl_car.search.space import weights_of
-from automl_car.search.study import complete_trials
+from automl_car.search.study import INTERRUPTED, complete_trials
 from automl_car.workspace import Workspace
 
 
@@ -45,13 +45,14 @@ def require_allowed(backbones: tuple[Backbone, ...], config: Config) -> None:
 
 
 def require_allowed_study(workspace: Workspace, config: Config, study: str, catalog: Catalog) -> None:
-    """Raise StudyError if a study has complete trials that the rule would have kept out: ensembles would use them."""
+    """Raise StudyError if a study has trials that the rule would have kept out and that an ensemble may use."""
     if config.catalog.weights_before is None:
         return
     try:
-        trials = complete_trials(read_study(workspace.studies, study, config.search.storage))
+        found = read_study(workspace.studies, study, config.search.storage)
     except NoStudyError:
         return
+    trials = [*complete_trials(found), *(trial for trial in found.get_trials() if INTERRUPTED in trial.user_attrs)]
     reasons = {}
     for recipe in (trial.user_attrs.get("recipe", {}) for trial in trials):
         name = recipe.get("backbone", "")
