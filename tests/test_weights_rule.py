@@ -63,7 +63,7 @@ def test_one_that_is_named_is_refused_with_the_reason(name: str, reason: str) ->
 
 
 def test_when_nothing_is_left_the_error_names_the_rule() -> None:
-    with pytest.raises(WeightsError, match="before 2025-05-19"):
+    with pytest.raises(WeightsError, match="older than 2025-05-19"):
         pick(catalog(late="2025-07-01"))
 
 

@@ -36,14 +36,14 @@ def _pick_ready(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]
     forbidden = {name: why for name, backbone in catalog.backbones.items() if (why := kept_out(backbone, config))}
     if forbidden:
         reasons = ", ".join(f"{name} ({why})" for name, why in forbidden.items())
-        view.note(f"left out, as their weights are not of before {config.catalog.weights_before}: {reasons}")
+        view.note(f"left out, as their weights are not older than {config.catalog.weights_before}: {reasons}")
     for name, backbone in catalog.backbones.items():
         if name in forbidden:
             continue
         needs = weights_of(config.training, name) == "pretrained" and backbone.find_weights is not None
         (absent if needs and backbone.find_weights and backbone.find_weights() is None else ready).append(name)
     if not ready:
-        old = f" of before {config.catalog.weights_before}" if forbidden else ""
+        old = f", older than {config.catalog.weights_before}," if forbidden else ""
         raise WeightsError(
             f"No backbone has its pretrained weights{old} on this machine.",
             hint="name one with `--backbone NAME` to fetch it from the hub, or say `training: {weights: random}`.",

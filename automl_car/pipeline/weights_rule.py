@@ -73,4 +73,4 @@ def note_files(names: tuple[str, ...], config: Config, view: View) -> None:
     for name in names if limit else ():
         weights = weights_of(config.training, name)
         if weights not in ("pretrained", "random"):
-            view.note(f"`{name}` starts from `{weights}`: whether that is of before {limit} is for you to know")
+            view.note(f"`{name}` starts from `{weights}`: whether that is older than {limit} is for you to know")
