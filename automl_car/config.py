@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from automl_car.config_values import (
     Count,
+    Day,
     Factor,
     Names,
     NotNegative,
@@ -199,6 +200,14 @@ class PluginsConfig(_Section):
     )
 
 
+class CatalogConfig(_Section):
+    """What a contest's rules let into the search."""
+
+    weights_before: Day | None = Field(
+        None, description="only backbones whose pretrained weights were public before this day, such as 2025-05-19"
+    )
+
+
 class Config(BaseModel):
     """All settings of a workspace."""
 
@@ -212,6 +221,7 @@ class Config(BaseModel):
     ensemble: EnsembleConfig = EnsembleConfig()
     cache: CacheConfig = CacheConfig()
     plugins: PluginsConfig = PluginsConfig()
+    catalog: CatalogConfig = CatalogConfig()
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------

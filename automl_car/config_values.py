@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, WrapValidator
@@ -26,6 +27,20 @@ def parse_duration(value: object) -> object:
         raise ValueError("write a duration such as 90s, 30m, 1h30m or 2d")
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", value)
     return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+
+
+def parse_day(value: object) -> date:
+    """A date, as YAML reads one, or as text.
+
+    Example:
+        >>> parse_day("2025-05-19")
+        datetime.date(2025, 5, 19)
+    """
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value):
+        raise ValueError("write a date such as 2025-05-19")
+    return date.fromisoformat(value)
 
 
 def _check_study_name(name: str | None) -> str | None:
@@ -59,6 +74,7 @@ Seconds = Annotated[
     Field(gt=0),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION]}),
 ]
+Day = Annotated[date, BeforeValidator(parse_day), WithJsonSchema({"type": "string", "format": "date"})]
 StudyName = Annotated[str | None, AfterValidator(_check_study_name)]
 Whole = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]

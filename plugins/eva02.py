@@ -1,4 +1,7 @@
-"""EVA-02-Large at 448 px (Fang et al., 2023, arXiv:2303.11331)."""
+"""EVA-02-Large at 448 px (Fang et al., 2023, arXiv:2303.11331).
+
+The date of the weights is the one under which timm's list of changes has them.
+"""
 
 from functools import partial
 
@@ -27,6 +30,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.3, default=0.1),),
             source="arXiv:2303.11331",
             license="MIT",
+            weights_date="2023-03-31",
             find_weights=partial(find_in_hub_cache, "timm/eva02_large_patch14_448.mim_m38m_ft_in22k_in1k"),
         ),
     ]

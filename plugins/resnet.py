@@ -1,4 +1,7 @@
-"""ResNet-50 (He et al., 2015, arXiv:1512.03385) with the A1 weights of Wightman et al., 2021, arXiv:2110.00476."""
+"""ResNet-50 (He et al., 2015, arXiv:1512.03385) with the A1 weights of Wightman et al., 2021, arXiv:2110.00476.
+
+Their date is the one under which timm's list of changes has them.
+"""
 
 from functools import partial
 
@@ -25,6 +28,7 @@ def register_backbones():
             params=(Param.float("drop_path", 0.0, 0.2, default=0.05),),
             source="arXiv:1512.03385; arXiv:2110.00476",
             license="Apache-2.0",
+            weights_date="2021-10-19",
             find_weights=partial(find_in_hub_cache, "timm/resnet50.a1_in1k"),
         ),
     ]

@@ -39,6 +39,11 @@ def test_the_wheel_carries_every_module_of_the_package(names: set[str]) -> None:
     assert modules <= names
 
 
+def test_the_wheel_carries_the_templates_of_new_plugins(names: set[str]) -> None:
+    kinds = ("backbone", "augmentation", "test")
+    assert {f"automl_car/templates/{kind}.py.txt" for kind in kinds} <= names
+
+
 def test_the_wheel_says_that_it_is_typed(names: set[str]) -> None:
     assert "automl_car/py.typed" in names
 

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ class Backbone:
         params: further parameters of `build`, searched as `<name>.<param>`.
         source: paper, repository or page that the network comes from.
         license: licence of the weights.
-        weights_date: ISO date (YYYY-MM-DD) on which the weights became public; None when unknown.
+        weights_date: ISO date (YYYY-MM-DD) by which the weights were public, for contests that have a rule on it;
+            None when unknown.
         find_weights: returns the file of the pretrained weights on this machine, or None. Without it the
             weights are taken to be at hand. Must be quick and must not use the network.
     """
@@ -135,6 +137,10 @@ class Backbone:
         if self.interpolation not in ("bicubic", "bilinear"):
             raise PluginError(
                 f"`interpolation={self.interpolation!r}` of backbone `{self.name}` must be bicubic or bilinear."
+            )
+        if self.weights_date is not None and not _is_day(self.weights_date):
+            raise PluginError(
+                f"`weights_date={self.weights_date!r}` of backbone `{self.name}` must be a date such as '2023-03-31'."
             )
 
 
@@ -178,6 +184,13 @@ class PluginSources:
     disabled: tuple[str, ...] = ()
     verdicts: Path | None = None
     time_limit: float = 30.0
+
+
+def _is_day(text: object) -> bool:
+    try:
+        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _check_name(kind: str, name: str) -> None:

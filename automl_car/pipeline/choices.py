@@ -9,6 +9,7 @@ from automl_car.catalog.manager import Catalog
 from automl_car.config import Config
 from automl_car.errors import ConfigError, WeightsError
 from automl_car.pipeline.outcome import View
+from automl_car.pipeline.weights_rule import kept_out, note_files, require_allowed
 from automl_car.records import Machine, Tuning
 from automl_car.search.space import weights_of
 
@@ -18,16 +19,33 @@ RESERVED_SHARE, RESERVED_SECONDS = 0.02, 10.0
 
 def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]:
     """The backbones to search: those asked for, or all whose weights are on this machine."""
-    if config.search.backbones != "auto":
-        return _pick("backbones", config.search.backbones, (), catalog.backbone)
+    names = _pick_named(catalog, config) if config.search.backbones != "auto" else _pick_ready(catalog, config, view)
+    note_files(names, config, view)
+    return names
+
+
+def _pick_named(catalog: Catalog, config: Config) -> tuple[str, ...]:
+    names = _pick("backbones", config.search.backbones, (), catalog.backbone)
+    require_allowed(tuple(catalog.backbone(name) for name in names), config)
+    return names
+
+
+def _pick_ready(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]:
     ready: list[str] = []
     absent: list[str] = []
+    forbidden = {name: why for name, backbone in catalog.backbones.items() if (why := kept_out(backbone, config))}
+    if forbidden:
+        reasons = ", ".join(f"{name} ({why})" for name, why in forbidden.items())
+        view.note(f"left out, as their weights are not older than {config.catalog.weights_before}: {reasons}")
     for name, backbone in catalog.backbones.items():
+        if name in forbidden:
+            continue
         needs = weights_of(config.training, name) == "pretrained" and backbone.find_weights is not None
         (absent if needs and backbone.find_weights and backbone.find_weights() is None else ready).append(name)
     if not ready:
+        old = f", older than {config.catalog.weights_before}," if forbidden else ""
         raise WeightsError(
-            "No backbone has its pretrained weights on this machine.",
+            f"No backbone has its pretrained weights{old} on this machine.",
             hint="name one with `--backbone NAME` to fetch it from the hub, or say `training: {weights: random}`.",
         )
     if absent:

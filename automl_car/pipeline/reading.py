@@ -30,6 +30,15 @@ def read_photos(workspace: Workspace, config: Config, *, sample: bool, view: Vie
     return _read(workspace, workspace.sample if sample else workspace.data(config), config)
 
 
+def workspace_photos(workspace: Workspace, config: Config) -> Dataset:
+    """The workspace's own photos; no photo is opened.
+
+    Raises:
+        DataError: as `read_photos`.
+    """
+    return _read(workspace, workspace.data(config), config)
+
+
 def lint(workspace: Workspace, config: Config, submission: Path) -> tuple[str, ...]:
     """The problems of a submission file; none when it is as the contest's sample submission wants it.
 

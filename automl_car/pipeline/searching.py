@@ -31,6 +31,7 @@ from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.pipeline.reading import read_photos
+from automl_car.pipeline.weights_rule import require_allowed_study
 from automl_car.records import Tuning
 from automl_car.search import finale, space
 from automl_car.search.chooser import Chooser
@@ -73,6 +74,7 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     for folder in (workspace.studies, workspace.reports(study_name), directory, workspace.cache):
         require_writable(folder)
     with only_one(workspace.studies, study_name):
+        require_allowed_study(workspace, config, study_name, catalog)
         written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
         _remove_leftovers(written)
         executor = LocalExecutor(view.trained, log)

@@ -45,14 +45,14 @@ def print_catalog(catalog: Catalog) -> None:
     """Backbones, augmentations, and every plugin with its origin or its error."""
     console = new_console()
     backbones = new_table(
-        "backbone", "px", "learning rate", "weights", "licence", "source", right=("px", "learning rate")
+        "backbone", "px", "learning rate", "weights", "of", "licence", "source", right=("px", "learning rate")
     )
     for name, backbone in catalog.backbones.items():
         here = backbone.find_weights is None or backbone.find_weights() is not None
         weights = "here" if here else Text("not on this machine", style="yellow")
-        backbones.add_row(
-            name, str(backbone.image_size), f"{backbone.default_lr:g}", weights, backbone.license, backbone.source
-        )
+        size, rate = str(backbone.image_size), f"{backbone.default_lr:g}"
+        day = backbone.weights_date or "unknown"
+        backbones.add_row(name, size, rate, weights, day, backbone.license, backbone.source)
     augmentations = new_table("augmentation", "parameters", "source")
     for name, augmentation in catalog.augmentations.items():
         params = ", ".join(param.name for param in augmentation.params)
@@ -78,6 +78,7 @@ def catalog_json(catalog: Catalog) -> dict[str, Any]:
                 "image_size": backbone.image_size,
                 "default_lr": backbone.default_lr,
                 "weights_here": backbone.find_weights is None or backbone.find_weights() is not None,
+                "weights_date": backbone.weights_date,
                 "params": [param.to_json() for param in backbone.params],
                 "license": backbone.license,
                 "source": backbone.source,
