@@ -1,4 +1,4 @@
-"""What the pages say must be so: commands, settings, snippets, links, and the tutorial from its first line to its last."""
+"""What the pages say must be so: commands, settings, snippets, links, and the tutorial from its first line to its end."""
 
 from __future__ import annotations
 
@@ -101,10 +101,16 @@ def test_every_command_of_a_page_is_one_of_the_command_line(page: Path) -> None:
 def test_every_command_in_a_sentence_exists(page: Path) -> None:
     for code in re.findall(r"`automl-car ([^`]+)`", prose(page.read_text(encoding="utf-8"))):
         if not re.search(r"[|…]|\.\.\.", code):
-            try:
-                parse(code.split())
-            except Exception as error:  # a sentence may leave out what a command cannot do without
-                assert type(error).__name__ == "MissingParameter", f"automl-car {code}: {error}"
+            assert complaint(code.split()) == "", f"automl-car {code}"
+
+
+def complaint(words: list[str]) -> str:
+    """What is wrong with a command in a sentence, which may leave out what the command itself cannot do without."""
+    try:
+        parse(words)
+    except Exception as error:
+        return "" if type(error).__name__ == "MissingParameter" else str(error)
+    return ""
 
 
 def test_a_command_that_is_not_there_is_found() -> None:
@@ -153,6 +159,11 @@ def test_every_block_of_settings_is_valid(page: Path, tmp_path: Path) -> None:
         if set(yaml.safe_load(block) or {}) <= set(Config.model_fields):
             file.write_text(block, encoding="utf-8")
             load_config(file)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_page_names_a_place_of_the_machine_that_it_was_written_on(page: Path) -> None:
+    assert re.findall(r"(?<![\w.])/(?:home|root|tmp|work|Users|mnt)/", page.read_text(encoding="utf-8")) == []
 
 
 def test_the_index_leads_to_every_page() -> None:
