@@ -1,4 +1,4 @@
-"""What the pages say must be so: commands, settings, snippets, links, and the tutorial from its first line to its end."""
+"""What the pages say must be so: commands, settings, snippets, links, and the tutorial from first to last."""
 
 from __future__ import annotations
 
