@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +75,25 @@ def commands(block: str) -> Iterator[list[str]]:
                 words.append(word)
 
 
-def parse(words: list[str]) -> None:
-    """Raise what the command line would say of these words; nothing is run."""
+@cache
+def command_line() -> Any:
+    """The command line as it is, but for what its commands do: they only look at what is a setting."""
 
     def only_settings(**given: Any) -> None:
         load_config(None, {SETTINGS[key]: value for key, value in given.items() if key in SETTINGS})
 
-    def disarm(command: Any) -> None:
+    def disarm(command: Any) -> Any:
         command.callback = only_settings
         for child in getattr(command, "commands", {}).values():
             disarm(child)
+        return command
 
-    command = typer.main.get_command(app)
-    disarm(command)
-    command.main(words, prog_name="automl-car", standalone_mode=False)
+    return disarm(typer.main.get_command(app))
+
+
+def parse(words: list[str]) -> None:
+    """Raise what the command line would say of these words; nothing is run."""
+    command_line().main(words, prog_name="automl-car", standalone_mode=False)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
