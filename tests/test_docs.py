@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -240,7 +238,7 @@ def answer_once(place: Path) -> None:
     try:
         assert answers(f"http://127.0.0.1:{port}/dashboard", until=time.monotonic() + 60)
     finally:
-        os.kill(process.pid, signal.SIGINT)
+        process.terminate()
         process.wait(timeout=30)
 
 
