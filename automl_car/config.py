@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from automl_car.config_values import (
     Count,
@@ -24,6 +33,7 @@ from automl_car.config_values import (
     ShareRange,
     Sides,
     StudyName,
+    TrackerValue,
     ViewCounts,
     Weights,
     Whole,
@@ -199,6 +209,37 @@ class PluginsConfig(_Section):
     )
 
 
+class TrackerConfig(BaseModel):
+    """One tracker: whether it is told, and its own settings, which its plugin declares."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    __pydantic_extra__: dict[str, TrackerValue] = Field(init=False)
+
+    enabled: bool = Field(False, description="whether it is told of a search")
+
+
+class TrackersConfig(BaseModel):
+    """Who else is told how a search goes: {name: {enabled: true}}. They change nothing of it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    # A section whose settings are all commented out reads as None.
+    __pydantic_extra__: dict[str, Annotated[TrackerConfig, BeforeValidator(lambda value: value or {})]] = Field(
+        init=False
+    )
+
+    @model_validator(mode="after")
+    def _forget_those_switched_off(self) -> TrackersConfig:
+        for name in [name for name, tracker in (self.model_extra or {}).items() if not tracker.enabled]:
+            del self.__pydantic_extra__[name]
+            self.__pydantic_fields_set__.discard(name)
+        return self
+
+    @property
+    def switched_on(self) -> dict[str, dict[str, bool | int | float | str]]:
+        """The settings of each tracker that is enabled, by its name."""
+        return {name: dict(tracker.model_extra or {}) for name, tracker in self.__pydantic_extra__.items()}
+
+
 class Config(BaseModel):
     """All settings of a workspace."""
 
@@ -212,6 +253,7 @@ class Config(BaseModel):
     ensemble: EnsembleConfig = EnsembleConfig()
     cache: CacheConfig = CacheConfig()
     plugins: PluginsConfig = PluginsConfig()
+    trackers: TrackersConfig = TrackersConfig()
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -267,7 +309,8 @@ def _describe(problem: Any, lines: Lines, given: Mapping[str, Any], path: Path |
 def _written_key(problem: Any) -> tuple[str, ...]:
     """The part of pydantic's location that a user wrote; it also names union members and tuple positions."""
     location = tuple(str(part) for part in problem["loc"])
-    return location[:2] if location[0] in Config.model_fields else location[:1]
+    depth = 3 if location[0] == "trackers" else 2
+    return location[:depth] if location[0] in Config.model_fields else location[:1]
 
 
 def _expected(problem: Any) -> str:
