@@ -11,17 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from automl_car.config_trackers import TrackersConfig
 from automl_car.config_values import (
     Count,
     Factor,
@@ -33,7 +25,6 @@ from automl_car.config_values import (
     ShareRange,
     Sides,
     StudyName,
-    TrackerValue,
     ViewCounts,
     Weights,
     Whole,
@@ -207,37 +198,6 @@ class PluginsConfig(_Section):
     time_limit: Seconds = Field(
         30.0, description="30s, 2m …; for loading a plugin, and for trying out what it offers before it is trained"
     )
-
-
-class TrackerConfig(BaseModel):
-    """One tracker: whether it is told, and its own settings, which its plugin declares."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, TrackerValue] = Field(init=False)
-
-    enabled: bool = Field(False, description="whether it is told of a search")
-
-
-class TrackersConfig(BaseModel):
-    """Who else is told how a search goes: {name: {enabled: true}}. They change nothing of it."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-    # A section whose settings are all commented out reads as None.
-    __pydantic_extra__: dict[str, Annotated[TrackerConfig, BeforeValidator(lambda value: value or {})]] = Field(
-        init=False
-    )
-
-    @model_validator(mode="after")
-    def _forget_those_switched_off(self) -> TrackersConfig:
-        for name in [name for name, tracker in (self.model_extra or {}).items() if not tracker.enabled]:
-            del self.__pydantic_extra__[name]
-            self.__pydantic_fields_set__.discard(name)
-        return self
-
-    @property
-    def switched_on(self) -> dict[str, dict[str, bool | int | float | str]]:
-        """The settings of each tracker that is enabled, by its name."""
-        return {name: dict(tracker.model_extra or {}) for name, tracker in self.__pydantic_extra__.items()}
 
 
 class Config(BaseModel):

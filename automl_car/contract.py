@@ -32,7 +32,7 @@ TO_MAKE_PICTURES = ("build", "pictures")
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule that a backbone, an augmentation or a tracker breaks, and how; `cause` is what its code raised, if it did."""
+    """A rule that a backbone, an augmentation or a tracker breaks; `cause` is what its code raised, if it did."""
 
     rule: str
     message: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -86,7 +85,7 @@ def _leaves_the_process_alone(bench: TrackerBench) -> None:
 
 def _state() -> dict[str, Any]:
     return {
-        "the folder that the process works in": os.getcwd(),
+        "the folder that the process works in": Path.cwd(),
         "`sys.stdout` or `sys.stderr`": (id(sys.stdout), id(sys.stderr)),
     }
 

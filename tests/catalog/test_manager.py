@@ -212,7 +212,10 @@ BROKEN = {
         offering("net").replace("@hookimpl", ""),
         "`register_backbones` is not marked as a hook. Put `@hookimpl` above it.",
     ),
-    "no hook": ("x = 1", "it implements none of the hooks `register_backbones`, `register_augmentations`, `register_trackers`"),
+    "no hook": (
+        "x = 1",
+        "it implements none of the hooks `register_backbones`, `register_augmentations`, `register_trackers`",
+    ),
     "hook with an argument": (offering("net").replace("_backbones()", "_backbones(config)"), "config"),
 }
 
