@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from automl_car.catalog.offering import bundled_trackers
-from automl_car.catalog.records import ParamValue, Setting, Tracker
+from automl_car.catalog.records import Setting, Tracker
 from automl_car.config import Config
 
 SCHEMA_FILE = "automl-car.schema.json"
@@ -50,4 +50,4 @@ def _setting_schema(setting: Setting) -> dict[str, Any]:
     return schema | ({"enum": list(setting.choices)} if setting.choices else {})
 
 
-_TYPES: dict[type[ParamValue], str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}

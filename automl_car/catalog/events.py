@@ -1,8 +1,9 @@
 """What trackers are told of a search: frozen records of plain values.
 
-They come in this order, the middle ones again and again, and those of several trials may alternate:
+A tracker is opened with a SearchBegan. The others follow in this order, those in brackets again and again, and those of
+several trials may alternate:
 
-    SearchBegan · (TrialBegan · (EpochEnded · FoldEnded) · TrialEnded · EnsembleBuilt) · SearchEnded
+    (TrialBegan · (EpochEnded · FoldEnded) · TrialEnded · EnsembleBuilt) · SearchEnded
 """
 
 from __future__ import annotations
@@ -117,4 +118,4 @@ class SearchEnded:
     reason: str = ""
 
 
-Event = SearchBegan | TrialBegan | EpochEnded | FoldEnded | TrialEnded | EnsembleBuilt | SearchEnded
+Event = TrialBegan | EpochEnded | FoldEnded | TrialEnded | EnsembleBuilt | SearchEnded

@@ -177,13 +177,14 @@ class Tracked:
             )
             for one in self._chosen
         )
-        for one in self._chosen:
-            self._view.note(f"tracker {one.tracker.name}: its files are in {self._folder / one.tracker.name}")
+        if self._chosen:
+            names = ", ".join(one.tracker.name for one in self._chosen)
+            self._view.note(f"followed by {names}; files of trackers are in {self._folder}")
 
     def trial_began(self, number: int, recipe: Recipe) -> None:
         self._view.trial_began(number, recipe)
         values = recipe.to_json()
-        self._params[number] = {**values, **values.pop("params")}
+        self._params[number] = values.pop("params") | values
         self._tell(TrialBegan(number, self._params[number]))
 
     def fold_began(self, number: int, fold: int) -> None:
