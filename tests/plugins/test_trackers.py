@@ -59,11 +59,12 @@ def test_tensorboard_has_curves_trials_parameters_and_the_ensemble(write: Write)
         return events
 
     epochs = [event for event in EVENTS if isinstance(event, EpochEnded) and event.trial == 0]
-    curve = [(point.step, point.value) for point in run("trial-0000/fold-1").Scalars("epoch/log loss")]
-    assert curve == pytest.approx([(event.epoch, event.log_loss) for event in epochs])
+    curve = run("trial-0000/fold-1").Scalars("epoch/log loss")
+    assert [point.step for point in curve] == [event.epoch for event in epochs]
+    assert [point.value for point in curve] == pytest.approx([event.log_loss for event in epochs])
     search = run("search")
     assert [point.value for point in search.Scalars("ensemble/log loss")] == pytest.approx([0.88])
-    assert [(point.step, point.value) for point in search.Scalars("trial/log loss")] == pytest.approx([(0, 0.9)])
+    assert [point.value for point in search.Scalars("trial/log loss")] == pytest.approx([0.9])
     assert "_hparams_/session_start_info" in run("trial-0000").summary_metadata
     (nan,) = run("trial-0001/fold-0").Scalars("epoch/train loss")
     assert math.isnan(nan.value)
