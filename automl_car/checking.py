@@ -187,8 +187,10 @@ def main() -> None:
         return
     answers.say(**{"offers": sorted(offer.names), "while": "loading it", "changes": changes(before)})
     put_back(before)
-    for record in (*offer.backbones, *offer.augmentations):
-        _go_through(record, answers)
+    for backbone in offer.backbones:
+        _go_through(backbone, answers)
+    for augmentation in offer.augmentations:
+        _go_through(augmentation, answers)
     for tracker in offer.trackers:
         _go_through_tracker(tracker, answers)
     answers.say(done=True)

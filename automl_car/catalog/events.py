@@ -49,7 +49,7 @@ class EpochEnded:
 
     Attributes:
         trial, fold: from 0.
-        epoch, epochs: from 1, and of the whole schedule.
+        epoch, epochs: from 1, and of the whole schedule; for a head, steps of its fit, from 0.
         train_loss: mean training loss, label smoothing and mixing included.
         log_loss: mean natural-log loss on the fold's validation photos, not calibrated.
         calibrated: the log loss after the one temperature that fits those photos; None for heads.
