@@ -12,7 +12,8 @@ from automl_car.catalog.manager import Catalog, PluginInfo, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.errors import PluginError
 
-BUNDLED = ["convnext", "crops", "efficientnet", "efficientnet_lite", "eva02", "policies", "resnet"]
+TRACKERS = ["track_mlflow", "track_tensorboard", "track_wandb"]
+BUNDLED = ["convnext", "crops", "efficientnet", "efficientnet_lite", "eva02", "policies", "resnet", *TRACKERS]
 REPOSITORY = Path(__file__).parents[2]
 
 # The whole of a new backbone.
