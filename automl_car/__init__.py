@@ -11,8 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from automl_car.catalog import events
 from automl_car.catalog.hookspecs import hookimpl
-from automl_car.catalog.records import Augmentation, Backbone, Param, PluginSources
+from automl_car.catalog.records import Augmentation, Backbone, Param, PluginSources, Setting, Tracker
 
 if TYPE_CHECKING:
     from automl_car.predicting import Model
@@ -22,7 +23,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["Augmentation", "Backbone", "Param", "__version__", "hookimpl", "load"]
+__all__ = ["Augmentation", "Backbone", "Param", "Setting", "Tracker", "__version__", "events", "hookimpl", "load"]
 
 
 def load(bundle: str | os.PathLike[str], *, plugins: Sequence[str | os.PathLike[str]] = ()) -> Model:

@@ -15,10 +15,11 @@ from automl_car.catalog.finding import Found, find_again, find_plugins
 from automl_car.catalog.isolated import Answers, Ended, receive, run_isolated
 from automl_car.catalog.offering import offers
 from automl_car.catalog.probe import load_in_steps, offered, refusal, remember
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
 from automl_car.catalog.state import changes, put_back, snapshot
 from automl_car.catalog.words import describe_error, did_you_mean
 from automl_car.errors import PluginError
+from automl_car.following import missing_modules
 
 _MODULE = "automl_car.checking"
 
@@ -29,7 +30,7 @@ class Broken:
 
     Attributes:
         rule: of `rules.py`, or "loading", "processes" or "name".
-        record: the backbone or augmentation; empty for the plugin as a whole.
+        record: the backbone, augmentation or tracker; empty for the plugin as a whole.
         message: what is wrong.
     """
 
@@ -44,7 +45,7 @@ class Checked:
 
     Attributes:
         name, origin, place, version: as `automl-car plugins` lists it.
-        offers: names of its backbones and augmentations, as far as it could be loaded.
+        offers: names of its backbones, augmentations and trackers, as far as it could be loaded.
         broken: rules; none when it keeps the contract.
         notes: what is no breach and yet worth knowing.
         seconds: that the check took.
@@ -120,7 +121,7 @@ def _choose(sources: PluginSources, wanted: Sequence[str], *, everything: bool) 
 def _offered(found: Found, sources: PluginSources) -> Sequence[str]:
     """What a plugin that is not checked offers."""
     if not found.reference:
-        return _names(*offers(found.load()))
+        return sorted(offers(found.load()).names)
     return () if found.name in sources.disabled else offered(found, sources)
 
 
@@ -166,6 +167,8 @@ def _notes(ended: Ended) -> Iterator[str]:
     if ended.printed:
         yield "it prints to stdout; a command sends that to stderr"
     for answer in ended.answers:
+        if answer.get("note"):
+            yield answer["note"]
         if answer.get("changes"):
             yield f"{answer['while']} changes {', '.join(answer['changes'])}; a command puts that back"
 
@@ -178,16 +181,18 @@ def main() -> None:
     request, answers = receive()
     before = snapshot()
     try:
-        backbones, augmentations = load_in_steps(find_again(tuple(request["reference"])), answers)
+        offer = load_in_steps(find_again(tuple(request["reference"])), answers)
     except BaseException as error:  # any plugin code may run here
         answers.say(error=describe_error(error), done=True)
         return
-    answers.say(**{"offers": _names(backbones, augmentations), "while": "loading it", "changes": changes(before)})
+    answers.say(**{"offers": sorted(offer.names), "while": "loading it", "changes": changes(before)})
     put_back(before)
-    for backbone in backbones:
+    for backbone in offer.backbones:
         _go_through(backbone, answers)
-    for augmentation in augmentations:
+    for augmentation in offer.augmentations:
         _go_through(augmentation, answers)
+    for tracker in offer.trackers:
+        _go_through_tracker(tracker, answers)
     answers.say(done=True)
 
 
@@ -205,6 +210,19 @@ def _go_through(record: Backbone | Augmentation, answers: Answers) -> None:
     )
     for breach in looked_at:
         answers.say(rule=breach.rule, record=record.name, message=breach.message)
+
+
+def _go_through_tracker(tracker: Tracker, answers: Answers) -> None:
+    from automl_car.contract import tracker_breaches
+
+    if missing := missing_modules(tracker):
+        install = tracker.install or " ".join(missing)
+        answers.say(
+            note=f"`{tracker.name}` was not tried: `{'`, `'.join(missing)}` is missing, pip install '{install}'"
+        )
+        return
+    for breach in tracker_breaches(tracker, begins=lambda rule: answers.say(looking_at=rule, record=tracker.name)):
+        answers.say(rule=breach.rule, record=tracker.name, message=breach.message)
 
 
 @dataclass
@@ -225,10 +243,6 @@ class _Watched:
             if changed and not self.told:
                 self.answers.say(**{"while": f"`build` of `{self.record.name}`", "changes": changed})
                 self.told = True
-
-
-def _names(backbones: Sequence[Backbone], augmentations: Sequence[Augmentation]) -> list[str]:
-    return sorted([*(record.name for record in backbones), *(record.name for record in augmentations)])
 
 
 if __name__ == "__main__":

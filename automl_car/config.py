@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from automl_car.config_trackers import TrackersConfig
 from automl_car.config_values import (
     Count,
     Day,
@@ -222,6 +223,7 @@ class Config(BaseModel):
     cache: CacheConfig = CacheConfig()
     plugins: PluginsConfig = PluginsConfig()
     catalog: CatalogConfig = CatalogConfig()
+    trackers: TrackersConfig = TrackersConfig()
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -277,7 +279,8 @@ def _describe(problem: Any, lines: Lines, given: Mapping[str, Any], path: Path |
 def _written_key(problem: Any) -> tuple[str, ...]:
     """The part of pydantic's location that a user wrote; it also names union members and tuple positions."""
     location = tuple(str(part) for part in problem["loc"])
-    return location[:2] if location[0] in Config.model_fields else location[:1]
+    depth = 3 if location[0] == "trackers" else 2
+    return location[:depth] if location[0] in Config.model_fields else location[:1]
 
 
 def _expected(problem: Any) -> str:

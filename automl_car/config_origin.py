@@ -48,4 +48,7 @@ def origins(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tu
         for key, field in type(section).model_fields.items():
             line = lines.get((name, key))
             found.append(Origin(f"{name}.{key}", values[key], defaults[key], line, field.description or ""))
+    for name, tracker in (config.trackers.model_extra or {}).items():
+        value, line = tracker.model_dump(mode="json"), lines.get(("trackers", name))
+        found.append(Origin(f"trackers.{name}", value, None, line, "a tracker that is switched on"))
     return tuple(found)

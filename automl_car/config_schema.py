@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from automl_car.catalog.offering import bundled_trackers
+from automl_car.catalog.records import Setting, Tracker
 from automl_car.config import Config
 
 SCHEMA_FILE = "automl-car.schema.json"
@@ -18,8 +20,34 @@ def config_schema() -> dict[str, Any]:
         reference = section.pop("$ref")
         section.pop("default", None)
         section["anyOf"] = [{"$ref": reference}, {"type": "null"}]  # a section whose settings are all commented out
+    schema["$defs"]["TrackersConfig"]["properties"] = {
+        tracker.name: _tracker_schema(tracker) for tracker in bundled_trackers()
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of automl-car",
         **{key: value for key, value in schema.items() if key != "title"},
     }
+
+
+def _tracker_schema(tracker: Tracker) -> dict[str, Any]:
+    """Of a tracker that comes with automl-car; those of other plugins may have any settings."""
+    enabled = {"type": "boolean", "default": False, "description": "whether it is told of a search"}
+    return {
+        "type": ["object", "null"],
+        "description": f"{tracker.about} (pip install '{tracker.install}')",
+        "properties": {"enabled": enabled, **{setting.name: _setting_schema(setting) for setting in tracker.settings}},
+        "additionalProperties": False,
+    }
+
+
+def _setting_schema(setting: Setting) -> dict[str, Any]:
+    schema: dict[str, Any] = {
+        "type": _TYPES[type(setting.default)],
+        "default": setting.default,
+        "description": setting.about,
+    }
+    return schema | ({"enum": list(setting.choices)} if setting.choices else {})
+
+
+_TYPES: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}

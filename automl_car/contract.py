@@ -12,14 +12,17 @@ that meets a plugin for the first time, stop at the first that is broken.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
 from automl_car.errors import PluginError
+from automl_car.following import missing_modules
 from automl_car.rules import AUGMENTATION_RULES, BACKBONE_RULES, BUILDS_ON, NetworkBench, PictureBench
+from automl_car.tracker_rules import TRACKER_RULES, TrackerBench
 
 # What a network must do to be trained at all; the other rules are for those who publish one.
 TO_BE_TRAINED = ("build", "logits", "gradient", "last layer")
@@ -29,7 +32,7 @@ TO_MAKE_PICTURES = ("build", "pictures")
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule that a backbone or an augmentation breaks, and how; `cause` is what its code raised, if it did."""
+    """A rule that a backbone, an augmentation or a tracker breaks; `cause` is what its code raised, if it did."""
 
     rule: str
     message: str
@@ -40,7 +43,7 @@ def check_plugin_file(path: str | Path) -> tuple[str, ...]:
     """Load a one-file plugin and check all that it offers.
 
     Returns:
-        The names of its backbones and augmentations.
+        The names of its backbones, augmentations and trackers.
 
     Raises:
         PluginError: the file cannot be loaded, or a record breaks the contract.
@@ -57,7 +60,9 @@ def check_plugin_file(path: str | Path) -> tuple[str, ...]:
         check_backbone(catalog.backbones[name])
     for name in row.augmentations:
         check_augmentation(catalog.augmentations[name])
-    return row.backbones + row.augmentations
+    for name in row.trackers:
+        check_tracker(catalog.trackers[name])
+    return row.backbones + row.augmentations + row.trackers
 
 
 def check_backbone(backbone: Backbone, *, image_size: int | None = None, rules: Sequence[str] | None = None) -> None:
@@ -84,6 +89,19 @@ def check_augmentation(augmentation: Augmentation, *, image_size: int = 64, rule
         PluginError: names the first rule that is broken.
     """
     for breach in augmentation_breaches(augmentation, image_size=image_size, rules=rules or list(AUGMENTATION_RULES)):
+        raise PluginError(breach.message) from breach.cause
+
+
+def check_tracker(tracker: Tracker) -> None:
+    """Open the tracker with its defaults, in an empty folder, and tell it of a small made-up search.
+
+    Raises:
+        PluginError: names the first rule that is broken, or the library that is missing.
+    """
+    if missing := missing_modules(tracker):
+        install = tracker.install or " ".join(missing)
+        raise PluginError(f"`{tracker.name}` needs `{'`, `'.join(missing)}`.", hint=f"pip install '{install}'")
+    for breach in tracker_breaches(tracker):
         raise PluginError(breach.message) from breach.cause
 
 
@@ -115,6 +133,13 @@ def augmentation_breaches(
     """Every rule that an augmentation breaks, as `backbone_breaches`."""
     bench = PictureBench(augmentation, image_size)
     return _breaches(bench, AUGMENTATION_RULES, rules or list(AUGMENTATION_RULES), begins)
+
+
+def tracker_breaches(tracker: Tracker, *, begins: Callable[[str], None] = lambda rule: None) -> Iterator[Breach]:
+    """Every rule that a tracker breaks, as `backbone_breaches`; its library has to be there."""
+    with tempfile.TemporaryDirectory(prefix="automl-car-", ignore_cleanup_errors=True) as folder:
+        bench = TrackerBench(tracker, Path(folder).resolve())
+        yield from _breaches(bench, TRACKER_RULES, list(TRACKER_RULES), begins)
 
 
 def _breaches(

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from automl_car.catalog.offering import bundled_trackers
+from automl_car.catalog.records import Tracker
 from automl_car.config import Config
 from automl_car.config_schema import MODELINE, SCHEMA_FILE, config_schema
 from automl_car.data.layout import Layout, detect_layout
@@ -63,7 +65,9 @@ def settings_text(data: Mapping[str, str] | None = None) -> str:
         assert isinstance(section.annotation, type)
         assert issubclass(section.annotation, BaseModel)
         first = (section.annotation.__doc__ or "").splitlines()[0]
-        lines += [f"{name}:  # {first}", *_settings(section.annotation, (data or {}) if name == "data" else {}), ""]
+        lines += [f"{name}:  # {first}", *_settings(section.annotation, (data or {}) if name == "data" else {})]
+        lines += [_tracker(tracker) for tracker in bundled_trackers()] if name == "trackers" else []
+        lines.append("")
     return "\n".join(lines)
 
 
@@ -75,6 +79,13 @@ def _settings(section: type[BaseModel], given: Mapping[str, str]) -> list[str]:
     ]
 
 
+def _tracker(tracker: Tracker) -> str:
+    """One line, too: all settings of a tracker, and what they mean."""
+    values = {"enabled": False, **{setting.name: setting.default for setting in tracker.settings}}
+    meanings = "".join(f"; {setting.name}: {setting.about}" for setting in tracker.settings)
+    return f"  # {tracker.name}: {_as_yaml(values)}  # {tracker.about}, pip install '{tracker.install}'{meanings}"
+
+
 def _as_yaml(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000)
+    text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000, sort_keys=False)
     return text.removesuffix("\n").removesuffix("...").strip()

@@ -224,4 +224,6 @@ BUILDS_ON = {
     "last layer": "logits",
     "parameters": "build",
     "pictures": "build",
+    "events": "open",
+    "manners": "open",
 }

@@ -42,6 +42,11 @@ class Workspace:
     def bundles(self) -> Path:
         return self.root / "bundles"
 
+    @property
+    def trackers(self) -> Path:
+        """What trackers write, each in a folder of its name; shared by all studies."""
+        return self.root / "trackers"
+
     def data(self, config: Config) -> Path:
         return self.root / config.data.directory
 

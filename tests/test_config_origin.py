@@ -29,6 +29,14 @@ def test_a_setting_of_the_file_comes_with_its_line(tmp_path: Path) -> None:
     assert rows["search.seed"].line is None
 
 
+def test_a_tracker_that_is_switched_on_comes_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "automl-car.yaml"
+    path.write_text("trackers:\n  mlflow: {enabled: false}\n  wandb: {enabled: true, project: cars}\n")
+    rows = _named(origins(path))
+    assert (rows["trackers.wandb"].value, rows["trackers.wandb"].line) == ({"enabled": True, "project": "cars"}, 3)
+    assert "trackers.mlflow" not in rows
+
+
 def test_a_wrong_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "automl-car.yaml"
     path.write_text("search: {trails: 7}")

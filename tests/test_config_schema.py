@@ -33,6 +33,8 @@ def test_the_file_that_init_writes_is_accepted_with_and_without_its_comment_mark
         "search: {backbones: [toy, toy_large]}",
         "space: {mixup: 0.2, image_size: [96, 128], views: [2, 4], lr_multiplier: [0.5, 2]}",
         "training: {weights: {resnet50: weights/a.safetensors}}",
+        "trackers: {wandb: {enabled: true, mode: online}, mlflow: }",
+        "trackers: {of_another_plugin: {enabled: true, file: x.csv, rows: 3}}",
     ],
 )
 def test_what_the_reader_takes_is_accepted(text: str) -> None:
@@ -55,6 +57,13 @@ def test_what_the_reader_refuses_is_marked(text: str) -> None:
     with pytest.raises(ValueError, match="validation error"):
         Config.model_validate(yaml.safe_load(text))
     assert _problems(text) != []
+
+
+@pytest.mark.parametrize(
+    "text", ["{wandb: {enabled: true, projct: x}}", "{wandb: {mode: onlin}}", "{mlflow: {enabled: maybe}}"]
+)
+def test_what_a_search_refuses_of_bundled_trackers_is_marked(text: str) -> None:
+    assert _problems(f"trackers: {text}") != []
 
 
 def test_an_editor_can_show_what_each_setting_means() -> None:

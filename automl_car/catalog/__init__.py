@@ -1,1 +1,1 @@
-"""Backbones and augmentations, and the plugins that bring them."""
+"""Backbones, augmentations and trackers, and the plugins that bring them."""

@@ -1,10 +1,10 @@
-"""The two hooks that a plugin may implement."""
+"""The three hooks that a plugin may implement."""
 
 from __future__ import annotations
 
 import pluggy
 
-from automl_car.catalog.records import Augmentation, Backbone
+from automl_car.catalog.records import Augmentation, Backbone, Tracker
 
 hookspec = pluggy.HookspecMarker("automl_car")
 hookimpl = pluggy.HookimplMarker("automl_car")
@@ -21,4 +21,9 @@ class Hooks:
     @hookspec
     def register_augmentations(self) -> list[Augmentation]:
         """Return the augmentations that this plugin offers."""
+        raise AssertionError("a specification is never called")
+
+    @hookspec
+    def register_trackers(self) -> list[Tracker]:
+        """Return the trackers that this plugin offers; see `automl_car.events` for what they are told."""
         raise AssertionError("a specification is never called")

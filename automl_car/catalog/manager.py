@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
 from automl_car.catalog.finding import Found, find_plugins
 from automl_car.catalog.guarded import guarded
-from automl_car.catalog.offering import offers
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources
+from automl_car.catalog.offering import Offer, offers
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
 from automl_car.catalog.state import left_alone
 from automl_car.catalog.words import describe_error, did_you_mean
 from automl_car.errors import PluginError
 
-Record = TypeVar("Record", Backbone, Augmentation)
+Record = TypeVar("Record", Backbone, Augmentation, Tracker)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PluginInfo:
         location: its file, or its distribution.
         place: where its code is, for people.
         version: of the distribution; for a single file the first 8 digits of its sha256; empty when disabled.
-        backbones, augmentations: names that it offers.
+        backbones, augmentations, trackers: names that it offers.
         error: why it could not be loaded; None when it was.
         disabled: whether the settings switch it off.
     """
@@ -43,6 +43,7 @@ class PluginInfo:
     error: str | None = None
     disabled: bool = False
     place: str = ""
+    trackers: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -58,6 +59,7 @@ class Catalog:
     backbones: Mapping[str, Backbone]
     augmentations: Mapping[str, Augmentation]
     plugins: tuple[PluginInfo, ...]
+    trackers: Mapping[str, Tracker] = field(default_factory=dict)
 
     def backbone(self, name: str) -> Backbone:
         """The backbone of that name; PluginError with near names when there is none."""
@@ -107,8 +109,7 @@ def load_catalog(
         sources: where plugins are.
         announce: is told of each plugin that does not come with automl-car, by place and version, before its code runs.
     """
-    backbones: dict[str, Backbone] = {}
-    augmentations: dict[str, Augmentation] = {}
+    accepted: list[Offer] = []
     owners: dict[str, str] = {}
     rows: list[PluginInfo] = []
     plugins = list(find_plugins(sources))
@@ -127,23 +128,27 @@ def load_catalog(
             rows.append(_with(row, error=refused[found.reference]))
             continue
         try:
-            own_backbones, own_augmentations = _load(found)
-            _refuse_clashes(found, own_backbones, own_augmentations, owners)
+            offer = _load(found)
+            _refuse_clashes(offer.names, owners)
         except (Exception, SystemExit) as error:  # any plugin code may run here, `sys.exit()` included
             rows.append(_with(row, error=describe_error(error)))
             continue
-        backbones.update({record.name: record for record in own_backbones})
-        augmentations.update({record.name: record for record in own_augmentations})
-        owners.update({record.name: f"`{found.name}` ({found.location})" for record in own_backbones})
-        owners.update({record.name: f"`{found.name}` ({found.location})" for record in own_augmentations})
+        accepted.append(offer)
+        owners.update({name: f"`{found.name}` ({found.location})" for name in offer.names})
         rows.append(
             _with(
                 row,
-                backbones=tuple(sorted(record.name for record in own_backbones)),
-                augmentations=tuple(sorted(record.name for record in own_augmentations)),
+                backbones=_names(offer.backbones),
+                augmentations=_names(offer.augmentations),
+                trackers=_names(offer.trackers),
             )
         )
-    return Catalog(_sorted(backbones), _sorted(augmentations), tuple(rows))
+    return Catalog(
+        _sorted(record for offer in accepted for record in offer.backbones),
+        _sorted(record for offer in accepted for record in offer.augmentations),
+        tuple(rows),
+        _sorted(record for offer in accepted for record in offer.trackers),
+    )
 
 
 # ---- loading --------------------------------------------------------------------------------------------------------
@@ -170,12 +175,14 @@ def _is_foreign(row: PluginInfo) -> bool:
     return row.origin != "bundled" and not (row.disabled or row.error)
 
 
-def _load(found: Found) -> tuple[list[Backbone], list[Augmentation]]:
+def _load(found: Found) -> Offer:
     if found.origin == "bundled":
         return offers(found.load())
     with left_alone():
-        backbones, augmentations = offers(found.load())
-    return [guarded(record) for record in backbones], [guarded(record) for record in augmentations]
+        offer = offers(found.load())
+    return dataclasses.replace(
+        offer, backbones=tuple(map(guarded, offer.backbones)), augmentations=tuple(map(guarded, offer.augmentations))
+    )
 
 
 def _refuse_unknown(disabled: Sequence[str], known: Sequence[str]) -> None:
@@ -186,10 +193,7 @@ def _refuse_unknown(disabled: Sequence[str], known: Sequence[str]) -> None:
             )
 
 
-def _refuse_clashes(
-    found: Found, backbones: list[Backbone], augmentations: list[Augmentation], owners: Mapping[str, str]
-) -> None:
-    names = [record.name for record in backbones] + [record.name for record in augmentations]
+def _refuse_clashes(names: Sequence[str], owners: Mapping[str, str]) -> None:
     for name in names:
         if name in owners:
             raise PluginError(f"the name `{name}` is already taken by plugin {owners[name]}. Rename one of the two.")
@@ -213,5 +217,9 @@ def _with(row: PluginInfo, **changes: object) -> PluginInfo:
     return dataclasses.replace(row, **changes)  # type: ignore[arg-type]
 
 
-def _sorted(records: dict[str, Record]) -> Mapping[str, Record]:
-    return MappingProxyType(dict(sorted(records.items())))
+def _names(records: Iterable[Record]) -> tuple[str, ...]:
+    return tuple(sorted(record.name for record in records))
+
+
+def _sorted(records: Iterable[Record]) -> Mapping[str, Record]:
+    return MappingProxyType(dict(sorted((record.name, record) for record in records)))

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeVar
 
 import pluggy
 
+from automl_car.catalog.finding import find_plugins
 from automl_car.catalog.hookspecs import Hooks
-from automl_car.catalog.records import Augmentation, Backbone
+from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
 from automl_car.catalog.words import did_you_mean
 from automl_car.errors import PluginError
 
-Record = TypeVar("Record", Backbone, Augmentation)
-_HOOKS = ("register_backbones", "register_augmentations")
+Record = TypeVar("Record", Backbone, Augmentation, Tracker)
+_HOOKS = ("register_backbones", "register_augmentations", "register_trackers")
 
 
-def offers(module: ModuleType) -> tuple[list[Backbone], list[Augmentation]]:
+@dataclass(frozen=True)
+class Offer:
+    """All that one plugin offers."""
+
+    backbones: tuple[Backbone, ...]
+    augmentations: tuple[Augmentation, ...]
+    trackers: tuple[Tracker, ...]
+
+    @property
+    def records(self) -> tuple[Backbone | Augmentation | Tracker, ...]:
+        """Backbones, augmentations, trackers."""
+        return (*self.backbones, *self.augmentations, *self.trackers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all records, as often as they are there."""
+        return tuple(record.name for record in self.records)
+
+
+def offers(module: ModuleType) -> Offer:
     """What the module's hooks return. Each module gets a manager of its own, so none can disturb another.
 
     Raises:
@@ -32,12 +53,24 @@ def offers(module: ModuleType) -> tuple[list[Backbone], list[Augmentation]]:
         raise PluginError(_explain_unknown_hook(module)) from error
     if not manager.get_hookcallers(module):
         raise PluginError(_explain_no_hook(module))
-    backbones = _collect(manager.hook.register_backbones, Backbone)
-    augmentations = _collect(manager.hook.register_augmentations, Augmentation)
-    return backbones, augmentations
+    return Offer(
+        _collect(manager.hook.register_backbones, Backbone),
+        _collect(manager.hook.register_augmentations, Augmentation),
+        _collect(manager.hook.register_trackers, Tracker),
+    )
 
 
-def _collect(hook: pluggy.HookCaller, kind: type[Record]) -> list[Record]:
+def bundled_trackers() -> tuple[Tracker, ...]:
+    """Those that come with automl-car, sorted by name; no code of others runs."""
+    bundled = (found for found in find_plugins(PluginSources()) if found.origin == "bundled")
+    return tuple(sorted((record for found in bundled for record in offers(found.load()).trackers), key=_name))
+
+
+def _name(record: Tracker) -> str:
+    return record.name
+
+
+def _collect(hook: pluggy.HookCaller, kind: type[Record]) -> tuple[Record, ...]:
     """What the one implementation of `hook` returns, if there is one.
 
     It is called directly, as pluggy would drop a None: what a hook returns that has no `return`.
@@ -53,7 +86,7 @@ def _collect(hook: pluggy.HookCaller, kind: type[Record]) -> list[Record]:
                     f"`{hook.name}` returned {record!r} in its list; every entry must be a {kind.__name__}."
                 )
             records.append(record)
-    return records
+    return tuple(records)
 
 
 def _explain_unknown_hook(module: ModuleType) -> str:

@@ -22,8 +22,8 @@ from typing import Any
 from automl_car import __version__
 from automl_car.catalog.finding import Found, find_again
 from automl_car.catalog.isolated import Answers, Ended, receive, run_isolated
-from automl_car.catalog.offering import offers
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources
+from automl_car.catalog.offering import Offer, offers
+from automl_car.catalog.records import PluginSources
 from automl_car.catalog.words import describe_error
 
 _FORMAT = 1
@@ -120,30 +120,28 @@ def _content(file: Path | None) -> str:
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
-def load_in_steps(found: Found, answers: Answers) -> tuple[list[Backbone], list[Augmentation]]:
+def load_in_steps(found: Found, answers: Answers) -> Offer:
     """Load a plugin and call all that a search calls before it trains, saying each step beforehand."""
     answers.say(stage="while it was imported")
     module = found.load()
     answers.say(stage="while its hooks were called")
-    backbones, augmentations = offers(module)
-    for backbone in backbones:
+    offer = offers(module)
+    for backbone in offer.backbones:
         if backbone.find_weights is not None:
             answers.say(stage=f"while `find_weights` of `{backbone.name}` was called")
             backbone.find_weights()
-    return backbones, augmentations
+    return offer
 
 
 def main() -> None:
     """Load the plugin that the request names, and say how that went."""
     request, answers = receive()
     try:
-        backbones, augmentations = load_in_steps(find_again(tuple(request["reference"])), answers)
+        offer = load_in_steps(find_again(tuple(request["reference"])), answers)
     except BaseException as error:  # any plugin code may run here
         answers.say(error=describe_error(error), done=True)
         return
-    answers.say(
-        offers=sorted([*(record.name for record in backbones), *(record.name for record in augmentations)]), done=True
-    )
+    answers.say(offers=sorted(offer.names), done=True)
 
 
 if __name__ == "__main__":

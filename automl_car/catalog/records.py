@@ -1,4 +1,4 @@
-"""What a plugin offers: frozen records with a name, a build function and a declared parameter space."""
+"""What a plugin offers: frozen records with a name, a function, and what can be chosen about it, declared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from automl_car.catalog.events import Event, SearchBegan
 from automl_car.errors import PluginError
 
 ParamValue = float | int | str | bool
@@ -164,6 +165,83 @@ class Augmentation:
     def __post_init__(self) -> None:
         _check_name("Augmentation", self.name)
         object.__setattr__(self, "params", _distinct(self.name, self.params))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a tracker, as it stands in automl-car.yaml.
+
+    Args:
+        name: a-z, 0-9 and _.
+        default: its type is that of the setting: text, whole number, number, or true and false.
+        about: what it means, in a few words.
+        choices: the values it may have; any where there are none.
+
+    Example:
+        >>> Setting("mode", "offline", "where runs go", choices=("offline", "online")).why_not("onlin")
+        'write one of offline, online'
+    """
+
+    name: str
+    default: ParamValue
+    about: str
+    choices: tuple[ParamValue, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name == "enabled":
+            raise PluginError(f"Setting name `{self.name}` may hold only a-z, 0-9 and _, and `enabled` is taken.")
+        if not isinstance(self.default, ParamValue):
+            raise PluginError(f"Default {self.default!r} of setting `{self.name}` must be a text, a number, or a bool.")
+        if self.choices and self.default not in self.choices:
+            raise PluginError(f"Default {self.default!r} of setting `{self.name}` is not one of {self.choices}.")
+
+    def why_not(self, value: ParamValue) -> str:
+        """What is expected in place of a value; empty where it will do."""
+        kind = type(self.default)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            return f"write {_KINDS[kind]}"
+        if self.choices and value not in self.choices:
+            return f"write one of {', '.join(map(str, self.choices))}"
+        return ""
+
+
+_KINDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """A place that is told how a search goes, when the settings switch it on; see `automl_car.events`.
+
+    Trackers change nothing of what is searched: none is part of a recipe or of a study.
+
+    Args:
+        name: unique among all that loaded plugins offer; a-z, 0-9 and _.
+        open: `open(search, **settings)` is called when a search begins, and returns a function that is called with each
+            further event. Both run in a thread of their own; the last event is `SearchEnded`. What they raise switches
+            the tracker off for the rest of the search, which goes on.
+        settings: further arguments of `open`, which stand in automl-car.yaml beside `enabled`.
+        needs: modules that `open` imports; a search for which they are missing does not begin.
+        install: what `pip install` is to be given, such as `automl-car[wandb]`.
+        about: what it is, in a few words.
+    """
+
+    name: str
+    open: Callable[..., Callable[[Event], object]]
+    settings: tuple[Setting, ...] = ()
+    needs: tuple[str, ...] = ()
+    install: str = ""
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name("Tracker", self.name)
+        names = [setting.name for setting in self.settings]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise PluginError(f"`{self.name}` declares the setting `{twice[0]}` twice.")
+        object.__setattr__(self, "settings", tuple(self.settings))
+
+    def begin(self, search: SearchBegan, values: Mapping[str, ParamValue]) -> Callable[[Event], object]:
+        """Open it with these settings, and the others at their defaults."""
+        return self.open(search, **{setting.name: setting.default for setting in self.settings} | dict(values))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ def left_alone(*, seeds: bool = True) -> Iterator[None]:
     """
     before = {name: value for name, value in snapshot().items() if seeds or name not in _SEEDS}
     try:
-        with _stdout_to_stderr():
+        with stdout_to_stderr():
             yield
     finally:
         put_back(before)
@@ -102,7 +102,7 @@ def _restore_streams(streams: tuple[Any, Any]) -> None:
 
 
 @contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """Send what is printed to stderr, also by C code and child processes: stdout belongs to `--json`."""
     sys.stdout.flush()
     try:

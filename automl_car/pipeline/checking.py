@@ -17,6 +17,7 @@ from automl_car.pipeline.choices import largest_size, pick_augmentations, pick_b
 from automl_car.pipeline.machine_check import check_disk, check_machine
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.reading import read_photos
+from automl_car.pipeline.tracking import pick_trackers
 from automl_car.records import Dataset
 from automl_car.workspace import Workspace
 
@@ -33,6 +34,7 @@ def check(workspace: Workspace, config: Config, *, sample: bool, view: View, log
     """
     catalog = load_catalog(workspace.plugin_sources(config))
     yield from _check_plugins(catalog)
+    yield from _check_trackers(catalog, config)
     try:
         dataset = read_photos(workspace, config, sample=sample, view=view)
     except AutomlCarError as error:
@@ -64,6 +66,16 @@ def _check_plugins(catalog: Catalog) -> Iterator[Finding]:
         if row.error:
             todo = f"mend it, or leave it out: plugins: {{disabled: [{row.name}]}}"
             yield Finding("plugins", "problem", f"`{row.name}` ({row.location}): {row.error}", todo)
+
+
+def _check_trackers(catalog: Catalog, config: Config) -> Iterator[Finding]:
+    try:
+        chosen = pick_trackers(catalog, config)
+    except AutomlCarError as error:
+        yield problem("trackers", error)
+        return
+    if chosen:
+        yield Finding("trackers", "good", f"{', '.join(one.tracker.name for one in chosen)}: switched on and installed")
 
 
 def _check_classes(dataset: Dataset, config: Config) -> Iterator[Finding]:

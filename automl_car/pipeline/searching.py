@@ -31,6 +31,7 @@ from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.pipeline.reading import read_photos
+from automl_car.pipeline.tracking import Tracked, pick_trackers, tracked
 from automl_car.pipeline.weights_rule import require_allowed_study
 from automl_car.records import Tuning
 from automl_car.search import finale, space
@@ -68,6 +69,21 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     study_name = config.search.study or ("sample" if sample else "main")
     catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
     catalog.require_whole()
+    with tracked(view, pick_trackers(catalog, config), workspace.trackers, config) as listening:
+        return _search(workspace, config, study_name, catalog, sample=sample, view=listening, log=log, began=began)
+
+
+def _search(
+    workspace: Workspace,
+    config: Config,
+    study_name: str,
+    catalog: Catalog,
+    *,
+    sample: bool,
+    view: Tracked,
+    log: Path,
+    began: float,
+) -> Outcome:
     backbones = pick_backbones(catalog, config, view)
     augmentations = pick_augmentations(catalog, config)
     directory = workspace.checkpoints(study_name)
@@ -275,7 +291,7 @@ def _wants_finale(config: Config, job: Job) -> bool:
 class _Keeper:
     """Keeps a valid submission on disk while the search runs, without spending more than a tenth of the time on it."""
 
-    def __init__(self, workspace: Workspace, config: Config, study: str, prepared: Prepared, view: View) -> None:
+    def __init__(self, workspace: Workspace, config: Config, study: str, prepared: Prepared, view: Tracked) -> None:
         self._workspace = workspace
         self._config = config
         self._study = study
@@ -322,4 +338,6 @@ class _Keeper:
             only_better=only_better,
         )
         self._seconds = time.monotonic() - began
+        if outcome.ensemble is not None:
+            self._view.ensemble_built(outcome.ensemble)
         return outcome

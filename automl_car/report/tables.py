@@ -8,8 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from automl_car.following import missing_modules
+
 if TYPE_CHECKING:
     from automl_car.catalog.manager import Catalog
+    from automl_car.catalog.records import Tracker
     from automl_car.pipeline import Outcome, Refit
     from automl_car.records import Ensemble
     from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
@@ -42,7 +45,7 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 
 def print_catalog(catalog: Catalog) -> None:
-    """Backbones, augmentations, and every plugin with its origin or its error."""
+    """Backbones, augmentations, trackers, and every plugin with its origin or its error."""
     console = new_console()
     backbones = new_table(
         "backbone", "px", "learning rate", "weights", "of", "licence", "source", right=("px", "learning rate")
@@ -57,16 +60,25 @@ def print_catalog(catalog: Catalog) -> None:
     for name, augmentation in catalog.augmentations.items():
         params = ", ".join(param.name for param in augmentation.params)
         augmentations.add_row(name, params, augmentation.source)
+    trackers = new_table("tracker", "settings", "library", "what it is")
+    for name, tracker in catalog.trackers.items():
+        settings = ", ".join(f"{setting.name} ({setting.about})" for setting in tracker.settings)
+        trackers.add_row(name, settings, _library(tracker), tracker.about)
     plugins = new_table("plugin", "origin", "version", "location", "state")
     for row in catalog.plugins:
         state = Text("broken", style="red") if row.error else ("disabled" if row.disabled else "loaded")
         plugins.add_row(row.name, row.origin, row.version, row.location, state)
-    for table in (backbones, augmentations, plugins):
+    for table in (backbones, augmentations, trackers, plugins):
         console.print(table)
         console.print()
     for row in catalog.plugins:
         if row.error:
             console.print(Text(f"plugin `{row.name}` is broken: {row.error}", style="red"), soft_wrap=True)
+
+
+def _library(tracker: Tracker) -> Text | str:
+    missing = missing_modules(tracker)
+    return Text(f"pip install '{tracker.install or ' '.join(missing)}'", style="yellow") if missing else "here"
 
 
 def catalog_json(catalog: Catalog) -> dict[str, Any]:
@@ -88,6 +100,16 @@ def catalog_json(catalog: Catalog) -> dict[str, Any]:
         "augmentations": [
             {"name": record.name, "params": [param.to_json() for param in record.params], "source": record.source}
             for record in catalog.augmentations.values()
+        ],
+        "trackers": [
+            {
+                "name": tracker.name,
+                "about": tracker.about,
+                "library_here": not missing_modules(tracker),
+                "install": tracker.install,
+                "settings": {setting.name: setting.default for setting in tracker.settings},
+            }
+            for tracker in catalog.trackers.values()
         ],
         "plugins": [
             {

@@ -12,7 +12,8 @@ from automl_car.catalog.manager import Catalog, PluginInfo, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.errors import PluginError
 
-BUNDLED = ["convnext", "crops", "efficientnet", "efficientnet_lite", "eva02", "policies", "resnet"]
+TRACKERS = ["track_mlflow", "track_tensorboard", "track_wandb"]
+BUNDLED = ["convnext", "crops", "efficientnet", "efficientnet_lite", "eva02", "policies", "resnet", *TRACKERS]
 REPOSITORY = Path(__file__).parents[2]
 
 # The whole of a new backbone.
@@ -212,7 +213,10 @@ BROKEN = {
         offering("net").replace("@hookimpl", ""),
         "`register_backbones` is not marked as a hook. Put `@hookimpl` above it.",
     ),
-    "no hook": ("x = 1", "it implements none of the hooks `register_backbones`, `register_augmentations`"),
+    "no hook": (
+        "x = 1",
+        "it implements none of the hooks `register_backbones`, `register_augmentations`, `register_trackers`",
+    ),
     "hook with an argument": (offering("net").replace("_backbones()", "_backbones(config)"), "config"),
 }
 

@@ -1,0 +1,85 @@
+"""MLflow: an experiment per study, a run per trial, in an SQLite file or wherever `uri` says.
+
+`mlflow ui --backend-store-uri sqlite:///trackers/mlflow/mlflow.db` shows them. Without a `uri`, no network is used.
+"""
+
+import logging
+import os
+import time
+
+from automl_car import Setting, Tracker, events, hookimpl
+
+ENDED = {"complete": "FINISHED", "failed": "FAILED"}  # a pruned or stopped one is KILLED
+
+
+def follow(search, *, uri, experiment):
+    """Return a function that logs each event."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
+    from mlflow.entities import Metric, Param
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # the making of its tables is no news
+    client = MlflowClient(tracking_uri=uri or f"sqlite:///{search.folder / 'mlflow.db'}")
+    name = experiment or search.study
+    known = client.get_experiment_by_name(name)
+    where = None if uri else (search.folder / "artifacts").as_uri()
+    place = known.experiment_id if known else client.create_experiment(name, artifact_location=where)
+
+    def begin(run_name, params):
+        run = client.create_run(place, run_name=run_name, tags={"study": search.study, "machine": search.machine})
+        values = [Param(key, str(value)) for key, value in params.items()]
+        client.log_batch(run.info.run_id, params=values)
+        return run.info.run_id
+
+    def log(run, step, values):
+        now = int(time.time() * 1000)
+        client.log_batch(run, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+
+    trials, complete = {}, []
+    whole = begin("search", {"trials": search.trials, "device": search.device, "cores": search.cores})
+
+    def tell(event):
+        match event:
+            case events.TrialBegan(trial=trial, params=params):
+                trials[trial] = begin(f"trial {trial}", params)
+            case events.EpochEnded(trial=trial, fold=fold, epoch=epoch):
+                values = {"log_loss": event.log_loss, "train_loss": event.train_loss}
+                log(trials[trial], epoch, {f"fold_{fold}/{key}": value for key, value in values.items()})
+            case events.FoldEnded(trial=trial, fold=fold, log_loss=log_loss, seconds=seconds):
+                log(trials[trial], fold, {"fold_log_loss": log_loss, "fold_seconds": seconds})
+            case events.TrialEnded(trial=trial, state=state, log_loss=log_loss, reason=reason):
+                run = trials.pop(trial)
+                client.set_tag(run, "state", state)
+                if reason:
+                    client.set_tag(run, "reason", reason)
+                if log_loss is not None:
+                    complete.append(trial)
+                    log(run, 0, {"log_loss": log_loss})
+                client.set_terminated(run, ENDED.get(state, "KILLED"))
+            case events.EnsembleBuilt(log_loss=log_loss, low=low, high=high):
+                values = {"ensemble/log_loss": log_loss, "ensemble/low": low, "ensemble/high": high}
+                log(whole, len(complete), values)
+            case events.SearchEnded(reason=reason):
+                for run in trials.values():
+                    client.set_terminated(run, "KILLED")
+                client.set_terminated(whole, "KILLED" if reason else "FINISHED")
+
+    return tell
+
+
+@hookimpl
+def register_trackers():
+    return [
+        Tracker(
+            "mlflow",
+            follow,
+            settings=(
+                Setting("uri", "", "a tracking server or database; empty is an SQLite file in trackers/mlflow"),
+                Setting("experiment", "", "empty is the name of the study"),
+            ),
+            needs=("mlflow",),
+            install="automl-car[mlflow]",
+            about="MLflow, a run per trial",
+        )
+    ]
