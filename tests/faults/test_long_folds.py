@@ -47,6 +47,7 @@ def _curve(path: Path) -> list[dict[str, Any]]:
     return list(record["curve"] if "curve" in record else record["result"]["curve"])
 
 
+@pytest.mark.slow
 def test_a_long_fold_that_was_killed_trains_at_most_one_epoch_again_and_comes_to_the_same(
     make_scene: Callable[[], Scene],
 ) -> None:
