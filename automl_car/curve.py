@@ -61,5 +61,5 @@ def why_beaten(curve: Sequence[Epoch], to_beat: Points) -> str | None:
 def _best_so_far(curve: Sequence[Epoch]) -> tuple[FloatArray, FloatArray]:
     """Shares and log losses; a fold keeps its best epoch, or ends with it."""
     shares = np.array([epoch.number / epoch.total for epoch in curve])
-    losses = np.array([epoch.log_loss if epoch.calibrated is None else epoch.calibrated for epoch in curve])
+    losses = np.array([epoch.judged for epoch in curve])
     return shares, np.minimum.accumulate(losses)

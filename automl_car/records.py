@@ -308,6 +308,11 @@ class Epoch:
     seconds: float
     calibrated: float | None = None
 
+    @property
+    def judged(self) -> float:
+        """The log loss that epochs are compared by: calibrated, where that is known."""
+        return self.log_loss if self.calibrated is None else self.calibrated
+
 
 @dataclass(frozen=True)
 class Progress:

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from automl_car.cli.app import app
-from automl_car.cli.options import HERE, ConfigOption, JsonOption, PluginOption, WorkspaceOption
-from automl_car.cli.shared import load_settings, make_view, open_workspace, print_json
+from automl_car.cli.options import HERE, ConfigOption, JsonOption, NoLocalPluginsOption, PluginOption, WorkspaceOption
+from automl_car.cli.shared import load_settings, make_view, open_workspace, plugin_overrides, print_json
 
 
 @app.command()
@@ -23,6 +23,7 @@ def check(
         list[str] | None, typer.Option(metavar="NAME", help="Try this backbone; may be repeated.")
     ] = None,
     plugin: PluginOption = None,
+    no_local_plugins: NoLocalPluginsOption = False,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     as_json: JsonOption = False,
@@ -38,7 +39,7 @@ def check(
         {
             "data.directory": data.resolve() if data else None,
             "search.backbones": backbone,
-            "plugins.files": [file.resolve() for file in plugin] if plugin else None,
+            **plugin_overrides(plugin, no_local=no_local_plugins),
         },
     )
     from automl_car import pipeline

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_car.children import behave_as_child
 from automl_car.data.sample_models import MODELS, CarModel
 from automl_car.data.sample_photo import take_photo
 from automl_car.errors import ConfigError, DataError
+from automl_car.lifetime import behave_as_child
 
 _VERSION = 1  # raise it when the pictures change: older sets are then no longer taken for this one
 _RECORD = "sample.json"

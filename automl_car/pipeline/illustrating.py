@@ -94,9 +94,7 @@ def _pictures(trial: FrozenTrial, finished: FinishedFolds, lettering: Lettering)
 
 def _by_fold(results: dict[int, FoldResult | None]) -> dict[int, tuple[float, ...]]:
     return {
-        fold: tuple(epoch.log_loss if epoch.calibrated is None else epoch.calibrated for epoch in result.curve)
-        for fold, result in results.items()
-        if result is not None
+        fold: tuple(epoch.judged for epoch in result.curve) for fold, result in results.items() if result is not None
     }
 
 

@@ -111,10 +111,7 @@ def _results(finished: FinishedFolds, member: Member) -> Iterator[tuple[int, Fol
 
 
 def _curves(member: Member, results: Mapping[int, FoldResult]) -> Curves:
-    by_fold = {
-        fold: tuple(epoch.log_loss if epoch.calibrated is None else epoch.calibrated for epoch in result.curve)
-        for fold, result in results.items()
-    }
+    by_fold = {fold: tuple(epoch.judged for epoch in result.curve) for fold, result in results.items()}
     return Curves(member.name, member.backbone, by_fold)
 
 

@@ -37,8 +37,4 @@ def kept_epoch(curve: Iterable[Epoch], recipe: Recipe) -> int:
     epochs = list(curve)
     if not recipe.patience:
         return epochs[-1].number
-    return min(epochs, key=_judged).number  # of equal ones the first, as in training
-
-
-def _judged(epoch: Epoch) -> float:
-    return epoch.log_loss if epoch.calibrated is None else epoch.calibrated
+    return min(epochs, key=lambda epoch: epoch.judged).number  # of equal ones the first, as in training

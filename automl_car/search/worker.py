@@ -7,7 +7,6 @@ order, with its temporary files removed.
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing
 import os
 import signal
 import sys
@@ -28,7 +27,7 @@ except ImportError:  # Windows, which has no such limits
     resource = None  # type: ignore[assignment]
 
 from automl_car.errors import AutomlCarError, ExecutorError, PluginError
-from automl_car.lifetime import end_with_parent
+from automl_car.lifetime import end_with_parent, watch_parent
 from automl_car.pulse import pulse, pulses
 from automl_car.records import FoldTask, Machine, SpeedTask
 from automl_car.search.beats import BEAT_SECONDS, Beat
@@ -64,7 +63,7 @@ def _break_off(number: int, frame: object) -> None:
 
 
 def _serve(line: _Line, log: str) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    watch_parent()
     try:
         _redirect(log)
         faulthandler.enable()  # where a plugin's code crashed is then in the log
@@ -211,11 +210,3 @@ def _redirect(log: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(descriptor, stream.fileno())
-
-
-def _end_with_parent() -> None:
-    """A driver that was killed cannot say so: without it the process would train on for nobody."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
