@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from automl_car.ensemble.alternatives import compare_alternatives
 from automl_car.ensemble.bootstrap import bootstrap
+from automl_car.ensemble.calibration import PRIOR
 from automl_car.ensemble.estimate import (
     SINGLE,
     Calibrated,
@@ -165,7 +166,7 @@ def _problems(logits: NDArray[Any], shape: tuple[int, int]) -> list[str]:
 def _calibrate_each(candidates: Sequence[Candidate], labels: IntArray) -> Calibrated:
     temperatures, rows = [], []
     for candidate in candidates:
-        temperature = fit_temperature(candidate.oof_logits, labels)
+        temperature = fit_temperature(candidate.oof_logits, labels, prior=PRIOR)
         temperatures.append(temperature)
         losses = row_losses(candidate.oof_logits, labels, temperature=temperature)
         rows.append(np.maximum(np.exp(-losses), SMALLEST_PROBABILITY))

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from automl_car.losses import centre, softmax, true_class
 from automl_car.records import FloatArray, IntArray
-from automl_car.temperature import TEMPERATURES, fit_temperature
+from automl_car.temperature import TEMPERATURES, fit_temperature, sharpness
 
 UNIFORM_SHARES = (1e-6, 0.2)
 START_SHARE = 1e-3
+# Rows that say T = 1, and rows of a wrong label: nothing beside a thousand photos, much beside twenty that are all right.
+# Chosen by pools fitted on 18 to 500 photos and judged on the others, of the generated cars and of 60 car models.
+PRIOR, PRIOR_MISTAKES = 2.0, 0.25
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 
@@ -55,7 +58,8 @@ def fit_calibration(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
     """The temperature and uniform share of least log loss, fitted together.
 
     Alone, T is bound to soften every row for the sake of a few mislabelled photos; with λ to account for those, it
-    can stay sharp. Both are fitted on a log scale by L-BFGS-B with exact gradients, from the best T at a small λ.
+    can stay sharp. Both are fitted on a log scale by L-BFGS-B with exact gradients, from the best T at a small λ. On few
+    rows a prior decides: that of `fit_temperature` on T, and a density of λ that is proportional to λ^PRIOR_MISTAKES.
 
     Args:
         logits: (N, C), any float type.
@@ -64,7 +68,7 @@ def fit_calibration(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
     """
     from scipy.optimize import minimize
 
-    first = [-np.log(fit_temperature(logits, labels, start=start)), np.log(START_SHARE)]
+    first = [-np.log(fit_temperature(logits, labels, start=start, prior=PRIOR)), np.log(START_SHARE)]
     result = minimize(
         _loss_and_gradient,
         np.array(first),
@@ -84,6 +88,8 @@ def _loss_and_gradient(point: FloatArray, logits: NDArray[Any], labels: IntArray
     for start in range(0, len(labels), _CHUNK):
         part = slice(start, start + _CHUNK)
         sums += _sums(beta, share, logits[part], labels[part])
+    sums += PRIOR * np.array([sharpness(beta), 1 - 1 / beta, 0.0])
+    sums -= PRIOR_MISTAKES * np.array([np.log(share), 0.0, 1 / share])
     loss, by_beta, by_share = sums / len(labels)
     return float(loss), np.array([beta * by_beta, share * by_share])
 

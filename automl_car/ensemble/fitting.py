@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.ensemble.calibration import UNIFORM_SHARES, Calibration, apply, fit_calibration
+from automl_car.ensemble.calibration import PRIOR, UNIFORM_SHARES, Calibration, apply, fit_calibration
 from automl_car.ensemble.pool import PoolKind, fit_weights, pool_logits
 from automl_car.losses import log_softmax
 from automl_car.records import Ensemble, FloatArray, IntArray
@@ -101,7 +101,7 @@ def temper(
     """
     temperatures, tempered = [], []
     for values, start in zip(logits, starts, strict=True):
-        temperature = 1.0 if start is None else fit_temperature(values, labels, start=start)
+        temperature = 1.0 if start is None else fit_temperature(values, labels, start=start, prior=PRIOR)
         temperatures.append(temperature)
         tempered.append(_log_probabilities(values, temperature))
     return TemperedMembers(tuple(indices), tuple(temperatures), tuple(tempered), labels)
@@ -159,7 +159,7 @@ def _calibration(kind: CalibrationKind, pooled: FloatArray, labels: IntArray) ->
     """The calibration of a pool; where no uniform share is fitted, the smallest one keeps every class above zero."""
     if kind == "full":
         return fit_calibration(pooled, labels)
-    temperature = fit_temperature(pooled, labels) if kind == "temperature" else 1.0
+    temperature = fit_temperature(pooled, labels, prior=PRIOR) if kind == "temperature" else 1.0
     return Calibration(temperature, UNIFORM_SHARES[0])
 
 

@@ -47,7 +47,7 @@ def test_the_plain_mean_is_that_of_the_probabilities_of_the_five_best(alternativ
 def test_fewer_members_are_what_an_ensemble_of_as_many_comes_to(alternatives, problem):
     candidates, labels = problem
     few = build_ensemble(candidates, labels, FOLDS, top_k=1)
-    assert alternatives[0]["at most 1 member"] == pytest.approx(few.nested_log_loss, abs=2e-3)
+    assert alternatives[0]["at most 1 member"] == pytest.approx(few.nested_log_loss, abs=5e-3)
 
 
 def test_members_that_are_under_confident_gain_from_calibration(alternatives):

@@ -97,13 +97,27 @@ def test_two_parameters_are_never_worse_than_the_temperature_alone():
     assert log_loss(np.log(calibrated), labels) <= alone + 1e-6
 
 
-def test_no_other_pair_on_a_grid_has_a_lower_loss():
+def test_no_other_pair_on_a_grid_is_likelier():
     logits, labels = honest_logits(200, 5)
     labels[:10] = (labels[:10] + 1) % 5
-    fitted = log_loss(np.log(apply(fit_calibration(logits, labels), logits)), labels)
+
+    def cost(calibration: Calibration) -> float:
+        likelihood = len(labels) * log_loss(np.log(apply(calibration, logits)), labels)
+        softness = 2 * (1 / calibration.temperature + np.log(calibration.temperature) - 1)
+        return likelihood + softness - np.log(calibration.uniform) / 4
+
     grid = [
-        log_loss(np.log(apply(Calibration(temperature, uniform), logits)), labels)
+        cost(Calibration(temperature, uniform))
         for temperature in np.geomspace(0.3, 3, 30)
         for uniform in np.geomspace(1e-6, 0.2, 30)
     ]
-    assert fitted <= min(grid) + 1e-9
+    assert cost(fit_calibration(logits, labels)) <= min(grid) + 1e-7
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_few_photos_that_are_all_right_do_not_ask_for_certainty(seed):
+    logits, labels = honest_logits(4000, 12, seed=seed)
+    right = np.flatnonzero(logits.argmax(axis=1) == labels)[:18]
+    others = np.setdiff1d(np.arange(4000), right)
+    calibrated = np.log(apply(fit_calibration(logits[right], labels[right]), logits))
+    assert log_loss(calibrated[others], labels[others]) < 1.5 * log_loss(logits[others], labels[others])
