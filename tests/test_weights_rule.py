@@ -14,11 +14,21 @@ from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config, load_config
 from automl_car.errors import ConfigError, PluginError, StudyError, WeightsError
 from automl_car.pipeline.choices import pick_backbones
+from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.weights_rule import require_allowed_study
 from automl_car.search.study import storage_url
 from automl_car.workspace import Workspace
 
 RULE = {"catalog.weights_before": "2025-05-19"}
+
+
+LATE = """
+from automl_car import Backbone, hookimpl
+
+@hookimpl
+def register_backbones():
+    return [Backbone("late", dict, weights_date="2025-07-01")]
+"""
 
 
 class Notes:
@@ -90,6 +100,14 @@ def test_a_study_that_has_trained_what_the_rule_keeps_out_is_refused(tmp_path: P
     place = study(tmp_path, backbone="late")
     with pytest.raises(StudyError, match=r"`main` has trials of `late` \(of 2025-07-01\)"):
         require_allowed_study(place, load_config(None, RULE), "main", catalog(late="2025-07-01"))
+
+
+def test_an_ensemble_of_what_the_rule_keeps_out_is_refused(tmp_path: Path) -> None:
+    place = study(tmp_path, backbone="late")
+    (place.root / "plugins").mkdir()
+    (place.root / "plugins" / "late.py").write_text(LATE, encoding="utf-8")
+    with pytest.raises(StudyError, match=r"`main` has trials of `late` \(of 2025-07-01\)"):
+        ensemble(place, load_config(None, RULE), study="main", output=None, top_k=5)
 
 
 @pytest.mark.parametrize("recipe", [{"backbone": "old"}, {"backbone": "late", "weights": "random"}])

@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from automl_car.catalog.manager import load_catalog
 from automl_car.config import Config
 from automl_car.ensemble.dry_run import dry_run
 from automl_car.ensemble.submission import write_out_of_fold, write_submission
@@ -15,6 +16,7 @@ from automl_car.files import write_atomically
 from automl_car.pipeline.keeping import Submission
 from automl_car.pipeline.outcome import Outcome
 from automl_car.pipeline.pooling import Pooled, open_folds, pool
+from automl_car.pipeline.weights_rule import require_allowed_study
 from automl_car.records import Dataset, Folds
 from automl_car.search.opening import read_study
 from automl_car.search.overview import trials_csv
@@ -48,9 +50,11 @@ def ensemble(
         oof: a file for the out-of-fold predictions, formed like a submission; `labels.csv` beside it has the labels.
 
     Raises:
-        StudyError: there is no such study.
+        StudyError: there is no such study, or a contest's rule keeps out the weights of its trials.
         StoreError: a fold that is needed is damaged.
     """
+    if data is None and config.catalog.weights_before is not None:  # a search has made sure before it began
+        require_allowed_study(workspace, config, study, load_catalog(workspace.plugin_sources(config)))
     loaded = read_study(workspace.studies, study, config.search.storage)
     finished = open_folds(workspace, study, data)
     pooled = pool(loaded, finished, top_k, thorough=thorough)
