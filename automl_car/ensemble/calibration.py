@@ -22,7 +22,7 @@ from automl_car.temperature import TEMPERATURES, fit_temperature, sharpness
 
 UNIFORM_SHARES = (1e-6, 0.2)
 START_SHARE = 1e-3
-# Rows that say T = 1, and rows of a wrong label: nothing beside a thousand photos, much beside twenty that are all right.
+# Rows that say T = 1, and rows of a wrong label: nothing beside a thousand photos, much beside twenty that are right.
 # Chosen by pools fitted on 18 to 500 photos and judged on the others, of the generated cars and of 60 car models.
 PRIOR, PRIOR_MISTAKES = 2.0, 0.25
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
@@ -58,8 +58,8 @@ def fit_calibration(logits: NDArray[Any], labels: IntArray, *, start: float = 1.
     """The temperature and uniform share of least log loss, fitted together.
 
     Alone, T is bound to soften every row for the sake of a few mislabelled photos; with λ to account for those, it
-    can stay sharp. Both are fitted on a log scale by L-BFGS-B with exact gradients, from the best T at a small λ. On few
-    rows a prior decides: that of `fit_temperature` on T, and a density of λ that is proportional to λ^PRIOR_MISTAKES.
+    can stay sharp. Both are fitted on a log scale by L-BFGS-B with exact gradients, from the best T at a small λ. On
+    few rows a prior decides: that of `fit_temperature` on T, and on λ a density proportional to λ^PRIOR_MISTAKES.
 
     Args:
         logits: (N, C), any float type.

@@ -92,7 +92,9 @@ def _ensemble(story: Story) -> list[str]:
 def _before(choice: float) -> str:
     """What the table of other choices shows; the result above is larger by what the choice among them adds to it."""
     said = "What other choices would have come to, out of fold"
-    return f"{said}; the result above has {choice:.4f} more, for the luck of the choice:" if choice >= 5e-5 else f"{said}:"
+    return (
+        f"{said}; the result above has {choice:.4f} more, for the luck of the choice:" if choice >= 5e-5 else said + ":"
+    )
 
 
 def _trials(story: Story, pictures: Collection[str]) -> list[str]:
