@@ -80,7 +80,12 @@ class LiveView:
 
     def _follow(self, task: FoldTask, message: Epoch | Progress) -> None:
         if isinstance(message, Progress):
-            news: dict[str, object] = {"activity": message.text, "done": message.done, "total": message.total, "curve": ()}
+            news: dict[str, object] = {
+                "activity": message.text,
+                "done": message.done,
+                "total": message.total,
+                "curve": (),
+            }
         else:
             news = {"activity": label_of(task, ", "), "done": message.number, "total": message.total}
         # A refit has no photos to be judged by.

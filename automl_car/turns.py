@@ -13,7 +13,7 @@ LOOK_SECONDS = 1.0
 
 @contextmanager
 def one_at_a_time(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold a lock until the block is left. It belongs to the process, not to the file: that of a dead one blocks nobody.
+    """Hold a lock until the block is left. The system keeps it, not the file: that of a dead process blocks nobody.
 
     Args:
         path: of the lock; its folder is made, and the file stays.

@@ -28,7 +28,9 @@ def pick_workers(wanted: int | None, space: Space, machine: Machine, view: View,
         wanted: by the settings.
         lanes: folds that are trained at the same time; by default, their loader processes share the cores.
     """
-    workers = wanted if wanted is not None else 0 if machine.device == "cpu" else min(16, max(1, machine.cores // lanes))
+    workers = (
+        wanted if wanted is not None else 0 if machine.device == "cpu" else min(16, max(1, machine.cores // lanes))
+    )
     if "full" not in space.tunings or not workers:
         return wanted
     side = max(size for sizes in space.full_sizes.values() for size in sizes)
@@ -42,7 +44,9 @@ def _lack(workers: int, lanes: int, batch_bytes: int) -> str:
     """What so many loader processes lack; empty where there is enough."""
     needed = lanes * (_WAITING * workers + 2) * batch_bytes
     if SHARED_MEMORY.is_dir() and (free := shutil.disk_usage(SHARED_MEMORY).free) < needed:
-        return f"{lanes * workers} of them need {needed / 1e6:.1f} MB of {SHARED_MEMORY}, and {free / 1e6:.1f} MB are free"
+        return (
+            f"{lanes * workers} of them need {needed / 1e6:.1f} MB of {SHARED_MEMORY}, and {free / 1e6:.1f} MB are free"
+        )
     files = _FILES + _FILES_PER_WORKER * workers
     if resource is not None and 0 <= (most := resource.getrlimit(resource.RLIMIT_NOFILE)[1]) < files:
         return f"{workers} of them need {files} open files, and `ulimit -Hn` allows {most}"

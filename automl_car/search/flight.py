@@ -86,7 +86,7 @@ class Flight:
         self._resume(trial, None)
 
     def fill(self) -> None:
-        """Give idle slots the folds that trials ask for next if they go on: of each the next one, then those after it."""
+        """Give idle slots the folds that trials ask for next if they go on: the next one of each, then those after it."""
         in_order = [*(trial for trial in self._trials if not trial.is_paused), *self.paused]
         for place in range(self._job.folds.count):
             for trial in in_order:
@@ -97,6 +97,8 @@ class Flight:
 
     def wait(self) -> None:
         """Wait until a fold has landed, or for a moment, and let the trials go on that wait for it."""
+        for trial in [trial for trial in self._trials if not trial.is_paused]:
+            self._go_on(trial)  # there may have been no slot for its fold
         flying = [fold for fold in self._folds.values() if not fold.has_landed]
         futures.wait([fold.future for fold in flying], LOOK_SECONDS, futures.FIRST_COMPLETED)
         for fold in [fold for fold in flying if fold.future.done()]:
@@ -139,7 +141,7 @@ class Flight:
     # ---- trials ----
 
     def _go_on(self, trial: Trial) -> None:
-        """Give a trial the fold that it waits for, if it is finished; else see that it is trained."""
+        """Give a trial the fold that it waits for, if it is finished; else see that it is trained, if there is a slot."""
         if trial.is_paused:
             return
         task = trial.waits.folds[0]
@@ -151,7 +153,7 @@ class Flight:
         elif (result := stored(task, self._view)) is not None:
             self._view.fold_ended(trial.waits.number, result, stored=True)
             self._resume(trial, result)
-        else:
+        elif self._idle > 0:
             self._submit(task)
 
     def _look_at(self, trial: Trial, fold: Fold) -> None:
