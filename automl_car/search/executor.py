@@ -1,8 +1,8 @@
 """Runs fold tasks in a process of its own, which is replaced when it dies.
 
-An executor is anything with `submit(task) -> Future[FoldResult]`, `slots()`, `machine()` and `close()`. The local one is
-one spawned child: when it is killed, crashes, hangs or leaks, it takes no other fold and no study with it. Several of
-them side by side are a `fleet`.
+An executor is anything with `submit(task) -> Future[FoldResult]`, `slots()`, `machine()` and `close()`. The local one
+is one spawned child: when it is killed, crashes, hangs or leaks, it takes no other fold and no study with it. Several
+of them side by side are a fleet (`fleet.py`).
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def lanes_that_fit(memory: int, peak: int) -> int:
 
 
 def share_of_cores(lanes: int) -> int | None:
-    """Threads of each of so many lanes, at least one, and no more than the environment allows; None for a single one."""
+    """Threads of each of so many lanes, at least 1, and no more than the environment allows; None for a single one."""
     if lanes == 1:
         return None
     allowed = os.environ.get(_THREADS[0], "")

@@ -3,8 +3,8 @@
 Trials are coroutines (`trial.py`), and so are the attempts at a fold (`retrying.py`). One thread, the driver's, resumes
 whichever has an answer; folds that have landed at once are looked at in the order in which they were submitted.
 
-Idle slots take folds ahead of their turn. Such a fold is looked at when its trial comes to it: what the trial decides is
-the same as without. Of a trial that ended before, nobody looks at it; it stays in the fold store and does no harm.
+Idle slots take folds ahead of their turn. Such a fold is looked at when its trial comes to it: what the trial decides
+is the same as without. Of a trial that ended before, nobody looks at it; it stays in the fold store and does no harm.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Flight:
         self._resume(trial, None)
 
     def fill(self) -> None:
-        """Give idle slots the folds that trials ask for next if they go on: the next one of each, then those after it."""
+        """Give idle slots folds that trials ask for next if they go on: the next one of each, then those after it."""
         in_order = [*(trial for trial in self._trials if not trial.is_paused), *self.paused]
         for place in range(self._job.folds.count):
             for trial in in_order:
@@ -141,7 +141,7 @@ class Flight:
     # ---- trials ----
 
     def _go_on(self, trial: Trial) -> None:
-        """Give a trial the fold that it waits for, if it is finished; else see that it is trained, if there is a slot."""
+        """Give a trial the fold that it waits for, if it is finished; else have it trained, if there is a slot."""
         if trial.is_paused:
             return
         task = trial.waits.folds[0]
