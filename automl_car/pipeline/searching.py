@@ -119,6 +119,8 @@ def _search(
                 plugins=[row.title for row in catalog.others],
             )
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
+            if (slots := executor.slots()) > 1:
+                view.note(f"{slots} folds are trained at a time")
             keeper = _Keeper(workspace, config, study_name, prepared, view)
             _run(workspace, config, job, prepared, view, keeper)
         except KeyboardInterrupt:

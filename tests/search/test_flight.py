@@ -458,5 +458,5 @@ def test_the_order_of_those_that_landed_at_once_is_that_in_which_they_were_submi
 
     monkeypatch.setattr(futures, "wait", land_all)
     desk.go(3)
-    ended = [event[1] for event in desk.view.events if event[0] == "fold ended"]
-    assert ended == [0, 1, 2] * 3
+    ended = [f"trial {event[1]} fold {event[2]}" for event in desk.view.events if event[0] == "fold ended"]
+    assert ended == [line for line in harbour.log if line != "landed"]
