@@ -80,7 +80,7 @@ class LiveView:
 
     def _follow(self, task: FoldTask, message: Epoch | Progress) -> None:
         if isinstance(message, Progress):
-            news: dict[str, object] = {
+            news: dict[str, Any] = {
                 "activity": message.text,
                 "done": message.done,
                 "total": message.total,
