@@ -70,6 +70,10 @@ def search(
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop when N trials brought no gain worth having. Default: never.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Training processes side by side, or auto: one a GPU. Default: auto."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Measure for a minute what the search will cost, and stop.")
     ] = False,
@@ -96,6 +100,7 @@ def search(
             "search.storage": storage,
             "search.warm_start": from_here(warm_start),
             "search.patience": patience,
+            "search.workers": workers,
             "data.directory": data.resolve() if data else None,
             "data.folds": folds,
             "training.epochs": epochs,

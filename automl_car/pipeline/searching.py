@@ -39,8 +39,9 @@ from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.driver import run_search
 from automl_car.search.evidence import FoldStore
-from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.executor import Executor
 from automl_car.search.first import first_trials
+from automl_car.search.fleet import Fleet
 from automl_car.search.growth import open_study
 from automl_car.search.job import Job
 from automl_car.search.ledger import Ledger
@@ -93,7 +94,7 @@ def _search(
         require_allowed_study(workspace, config, study_name, catalog)
         written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
         _remove_leftovers(written)
-        executor = LocalExecutor(view.trained, log)
+        executor = Fleet(view.trained, log, config.search.workers)
         keeper = None
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
@@ -118,6 +119,8 @@ def _search(
                 plugins=[row.title for row in catalog.others],
             )
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
+            if (slots := executor.slots()) > 1:
+                view.note(f"{slots} folds are trained at a time")
             keeper = _Keeper(workspace, config, study_name, prepared, view)
             _run(workspace, config, job, prepared, view, keeper)
         except KeyboardInterrupt:
@@ -237,7 +240,8 @@ def _job(
         seed=config.search.seed,
         startup_trials=config.search.startup_trials,
         deadline=pick_deadline(config, began),
-        workers=pick_workers(config.training.workers, choices, executor.machine(), view),
+        workers=pick_workers(config.training.workers, choices, executor.machine(), view, executor.slots()),
+        parallel_trials=None if config.search.parallel_trials == "auto" else config.search.parallel_trials,
         step=config.training.step,
         checkpoint_seconds=config.training.checkpoint_seconds,
         strikes=Strikes(catalog.owners),

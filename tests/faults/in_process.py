@@ -26,11 +26,14 @@ from automl_car.workspace import Workspace
 class InProcess:
     """Trains each fold where it is asked for."""
 
-    def __init__(self, watch: Callable[..., None], log: Path) -> None:
+    def __init__(self, watch: Callable[..., None], log: Path, workers: object) -> None:
         self._watch = watch
 
     def machine(self) -> Machine:
         return worker._prepare()
+
+    def slots(self) -> int:
+        return 1
 
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         future: Future[FoldResult] = Future()
@@ -57,7 +60,7 @@ def search_here(scene: Scene, notes: list[str] | None = None) -> None:
             (notes if notes is not None else []).append(text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "LocalExecutor", InProcess)
+        patch.setattr(searching, "Fleet", InProcess)
         patch.setattr(features, "_checked", set())  # as in a new process
         patch.setattr("os.fsync", lambda descriptor: None)  # nobody pulls the plug here
         config = load_config(scene.root / "automl-car.yaml", {})

@@ -1,0 +1,185 @@
+"""Trials in flight, and the folds that are trained for them: each trial goes on as soon as its fold has landed.
+
+Trials are coroutines (`trial.py`), and so are the attempts at a fold (`retrying.py`). One thread, the driver's, resumes
+whichever has an answer; folds that have landed at once are looked at in the order in which they were submitted.
+
+Idle slots take folds ahead of their turn. Such a fold is looked at when its trial comes to it: what the trial decides
+is the same as without. Of a trial that ended before, nobody looks at it; it stays in the fold store and does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent import futures
+
+from automl_car.records import FoldResult, FoldTask
+from automl_car.search.flying import Fold, Key, Trial, key_of
+from automl_car.search.job import Job, Outcome, View
+from automl_car.search.retrying import attempts
+from automl_car.search.trial import Run, stored
+from automl_car.unfinished import drop_checkpoint, drop_checkpoints
+
+LOOK_SECONDS = 1.0  # after which somebody has to look whether there are more slots now
+
+
+class Flight:
+    """The trials that have begun and not ended, and the folds that are trained.
+
+    Args:
+        ended: called with how a trial ended.
+    """
+
+    def __init__(self, job: Job, view: View, ended: Callable[[Outcome], None]) -> None:
+        self._job = job
+        self._view = view
+        self._ended = ended
+        self._trials: list[Trial] = []  # in the order in which they began
+        self._folds: dict[Key, Fold] = {}  # in the order in which they were submitted
+        self._stored: set[Key] = set()  # that need not be trained ahead of their turn
+
+    # ---- how many ----
+
+    @property
+    def begun(self) -> int:
+        """Trials in flight, those that wait to be told to go on among them."""
+        return len(self._trials)
+
+    @property
+    def active(self) -> int:
+        """Trials in flight that wait for a fold."""
+        return sum(not trial.is_paused for trial in self._trials)
+
+    @property
+    def leads(self) -> bool:
+        """Whether a trial that was told to go on is on its way to its end."""
+        return any(trial.is_told and not trial.is_paused for trial in self._trials)
+
+    @property
+    def paused(self) -> list[Trial]:
+        """Trials that wait to be told to go on, the most promising first."""
+        return sorted((trial for trial in self._trials if trial.is_paused), key=lambda trial: trial.expected)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a slot is idle, and may have another trial."""
+        return self._idle > 0 and self.active < trials_at_once(self._job)
+
+    @property
+    def _idle(self) -> int:
+        return max(1, self._job.executor.slots()) - sum(not fold.has_landed for fold in self._folds.values())
+
+    # ---- what the driver does ----
+
+    def begin(self, run: Run) -> None:
+        """Let a trial begin."""
+        try:
+            trial = Trial(run, next(run))
+        except StopIteration as stop:
+            self._ended(stop.value)
+            return
+        self._trials.append(trial)
+        self._go_on(trial)
+
+    def tell(self, trial: Trial) -> None:
+        """Tell a trial that waits for it to go on."""
+        trial.is_told = True
+        self._resume(trial, None)
+
+    def fill(self) -> None:
+        """Give idle slots folds that trials ask for next if they go on: the next one of each, then those after it."""
+        in_order = [*(trial for trial in self._trials if not trial.is_paused), *self.paused]
+        for place in range(self._job.folds.count):
+            for trial in in_order:
+                if self._idle <= 0:
+                    return
+                for task in trial.waits.folds[place : place + 1]:
+                    self._train_ahead(task)
+
+    def wait(self) -> None:
+        """Wait until a fold has landed, or for a moment, and let the trials go on that wait for it."""
+        for trial in [trial for trial in self._trials if not trial.is_paused]:
+            self._go_on(trial)  # there may have been no slot for its fold
+        flying = [fold for fold in self._folds.values() if not fold.has_landed]
+        futures.wait([fold.future for fold in flying], LOOK_SECONDS, futures.FIRST_COMPLETED)
+        for fold in [fold for fold in flying if fold.future.done()]:
+            self._land(fold)
+
+    def close(self) -> None:
+        """End all trials as interrupted; they go on when the search does."""
+        for trial in self._trials:
+            trial.run.close()
+
+    # ---- folds ----
+
+    def _train_ahead(self, task: FoldTask) -> None:
+        key = key_of(task)
+        if key in self._folds or key in self._stored:
+            return
+        if stored(task, self._view) is not None:
+            self._stored.add(key)
+            return
+        self._submit(task)
+
+    def _submit(self, task: FoldTask) -> None:
+        if task.trial is not None:
+            self._view.fold_began(task.trial, task.fold)
+        self._folds[key_of(task)] = Fold(task, attempts(self._job.executor, task, self._view))
+
+    def _land(self, fold: Fold) -> None:
+        """Take up what an attempt at a fold came to."""
+        if not self._is_wanted(fold):
+            drop_checkpoint(fold.task.fold_directory)
+            del self._folds[key_of(fold.task)]
+        elif fold.advance():
+            for trial in [trial for trial in self._trials if trial.waits_for(fold)]:
+                self._folds.pop(key_of(fold.task), None)
+                self._look_at(trial, fold)
+
+    def _is_wanted(self, fold: Fold) -> bool:
+        return any(key_of(task) == key_of(fold.task) for trial in self._trials for task in trial.waits.folds)
+
+    # ---- trials ----
+
+    def _go_on(self, trial: Trial) -> None:
+        """Give a trial the fold that it waits for, if it is finished; else have it trained, if there is a slot."""
+        if trial.is_paused:
+            return
+        task = trial.waits.folds[0]
+        fold = self._folds.get(key_of(task))
+        if fold is not None:
+            if fold.has_landed:
+                del self._folds[key_of(task)]
+                self._look_at(trial, fold)
+        elif (result := stored(task, self._view)) is not None:
+            self._view.fold_ended(trial.waits.number, result, stored=True)
+            self._resume(trial, result)
+        elif self._idle > 0:
+            self._submit(task)
+
+    def _look_at(self, trial: Trial, fold: Fold) -> None:
+        if fold.result is not None:
+            self._view.fold_ended(trial.waits.number, fold.result, stored=False)
+        self._resume(trial, fold.result, fold.error)
+
+    def _resume(self, trial: Trial, result: FoldResult | None, error: Exception | None = None) -> None:
+        try:
+            trial.waits = trial.run.throw(error) if error is not None else trial.run.send(result)
+        except StopIteration as stop:
+            self._end(trial, stop.value)
+        else:
+            self._go_on(trial)
+
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
+        self._trials.remove(trial)
+        landed = [key for key, fold in self._folds.items() if fold.has_landed and not self._is_wanted(fold)]
+        for key in landed:
+            del self._folds[key]
+        if not outcome.interrupted:
+            drop_checkpoints(trial.directory, but=[fold.task.fold_directory for fold in self._folds.values()])
+        self._ended(outcome)
+
+
+def trials_at_once(job: Job) -> int:
+    """Trials that may wait for a fold at the same time: one a slot, or fewer where the settings say so."""
+    slots = max(1, job.executor.slots())
+    return min(slots, job.parallel_trials or slots)
