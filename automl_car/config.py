@@ -118,6 +118,14 @@ class SearchConfig(_Section):
     patience: Whole = Field(
         0, description="trials without a gain worth having after which the search stops; 0: it does not"
     )
+    exchange: str | None = Field(
+        None,
+        min_length=1,
+        description="s3://bucket/folder, gs://bucket/folder …, for workers that do not see this machine's files",
+    )
+    node_gb: float = Field(
+        200.0, gt=0, description="gigabytes (10^9 bytes) that a worker's machine keeps of what it fetched from there"
+    )
 
 
 class SpaceConfig(_Section):

@@ -72,7 +72,7 @@ def frozen_features(
         DivergedError: the backbone gives features that are not finite in half precision.
         MachineError: the disk is full.
     """
-    directory = cache / "features" / _key(backbone, recipe, prepared)
+    directory = cache / "features" / features_key(backbone, recipe, prepared)
     missing = [view for view in views if not _is_whole(directory / view.name)]
     if missing:
         network = _network(backbone, recipe, prepared.dataset.num_classes, device, cache)
@@ -109,7 +109,8 @@ def _mapped(path: Path) -> NDArray[np.float16]:
     return array
 
 
-def _key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
+def features_key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
+    """Names the folder of a recipe's features in the cache."""
     return fingerprint(
         {
             "version": _VERSION,
