@@ -155,19 +155,21 @@ class Bucket:
                 return work()
             except (StoreError, MachineError):
                 raise
-            except PermissionError as error:
-                raise self._refused(name, error) from None
             except Exception as error:  # each library has its own for what a network can do
-                if isinstance(error, OSError) and error.filename and not self._is_own(error):
-                    raise  # of this machine's disk
+                if isinstance(error, OSError) and self._is_of_this_disk(error):
+                    raise
+                if isinstance(error, PermissionError):
+                    raise self._refused(name, error) from None
                 if pause is None or isinstance(error, FileNotFoundError):
                     raise self._cut(name, error) from None
                 logger.warning("`%s` of the exchange %s is tried again: %s", name, self.url, _words(error))
                 time.sleep(pause)
         raise AssertionError
 
-    def _is_own(self, error: OSError) -> bool:
-        return isinstance(error, FileNotFoundError) or str(error.filename).startswith(self._root)
+    def _is_of_this_disk(self, error: OSError) -> bool:
+        """Whether it names a file, and none of the bucket."""
+        found = error.filename is not None and not str(error.filename).startswith(self._root)
+        return found and not isinstance(error, FileNotFoundError)
 
     def _refused(self, name: str, error: BaseException) -> MachineError:
         return MachineError(
@@ -244,6 +246,8 @@ def without_secrets(url: str) -> str:
         >>> without_secrets("s3://key:secret@bucket/folder?token=1")
         's3://***@bucket/folder?***'
     """
+    if not set(url) & set("@?#"):
+        return url
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -53,13 +53,14 @@ class Node:
         self._budget = budget
         self._uses: dict[str, FileLock] = {}
         self._checked: set[str] = set()
-        for made in (folder, *(folder / name for name in _OURS)):
-            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid") and (folder.is_symlink() or folder.stat().st_uid != os.getuid()):
             raise MachineError(
                 f"`{folder}`, for copies of what folds need, belongs to somebody else.",
                 hint=f"name a folder of your own: {VARIABLE}=DIR.",
             )
+        for name in _OURS:
+            (folder / name).mkdir(exist_ok=True)
 
     @property
     def verdicts(self) -> Path:
