@@ -45,6 +45,9 @@ class InProcess:
     def machine(self) -> Machine:
         return Machine("cpu", "a CPU", 1)
 
+    def slots(self) -> int:
+        return 1
+
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         self.trained.append(task)
         future: Future[FoldResult] = Future()

@@ -1,7 +1,8 @@
 """Runs fold tasks in a process of its own, which is replaced when it dies.
 
-An executor is anything with `submit(task) -> Future[FoldResult]`, `machine()` and `close()`. The local one keeps one
-spawned child per device: a child that is killed, crashes, hangs or leaks takes no other fold and no study with it.
+An executor is anything with `submit(task) -> Future[FoldResult]`, `slots()`, `machine()` and `close()`. The local one
+keeps one spawned child per device: a child that is killed, crashes, hangs or leaks takes no other fold and no study with
+it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ class Executor(Protocol):
 
     def machine(self) -> Machine:
         """What folds are trained on."""
+        ...
+
+    def slots(self) -> int:
+        """How many tasks it can run at once now, at least 1; this may change, as nodes of a cluster come and go.
+
+        More tasks than that may be submitted: they wait their turn.
+        """
         ...
 
     def submit(self, task: FoldTask) -> Future[FoldResult]:
@@ -65,6 +73,10 @@ class LocalExecutor:
         """What the child found; waits until it has started."""
         machine: Machine = self._machine or self._send(None).result()
         return machine
+
+    def slots(self) -> int:
+        """One child, one task at a time."""
+        return 1
 
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         """Train the fold in the child. Tasks submitted meanwhile wait their turn."""

@@ -32,6 +32,9 @@ class InProcess:
     def machine(self) -> Machine:
         return worker._prepare()
 
+    def slots(self) -> int:
+        return 1
+
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         future: Future[FoldResult] = Future()
         try:

@@ -50,6 +50,9 @@ class FakeExecutor:
     def machine(self) -> Machine:
         return Machine("cpu", "CPU", 2)
 
+    def slots(self) -> int:
+        return 1
+
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         self.submitted.append(task)
         future: Future[FoldResult] = Future()
