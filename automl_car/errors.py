@@ -121,5 +121,4 @@ class DeviceLostError(ProcessLostError):
 
 
 class TransferError(ProcessLostError):
-    """What a fold needs, or left, could not be moved between machines; another machine, or a later try, may do better."""
-
+    """What a fold needs, or left, could not be moved between machines; another one, or a later try, may do better."""

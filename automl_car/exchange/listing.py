@@ -1,4 +1,4 @@
-"""Lists of files: what they are called, their hashes and sizes. What comes from elsewhere is checked when it is read."""
+"""Lists of files: what they are called, their hashes and sizes. What comes from elsewhere is checked when read."""
 
 from __future__ import annotations
 

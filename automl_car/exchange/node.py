@@ -4,8 +4,8 @@
              locks/           one lock for each part, and one for the whole folder
              uses/<part>-<key>/*.lock    held by processes that work with it: it is not removed
              verdicts/        see `PluginSources.verdicts`
-The folder is $AUTOML_CAR_NODE_DIR, else that of the user's caches. Beside the files that were fetched, folders hold what
-folds leave there: features, measurements, checkpoints, and finished folds until they are removed with the rest.
+The folder is $AUTOML_CAR_NODE_DIR, else that of the user's caches. Beside the files that were fetched, folders hold
+what folds leave there: features, measurements, checkpoints, and finished folds until they are removed with the rest.
 """
 
 from __future__ import annotations

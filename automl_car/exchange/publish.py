@@ -112,7 +112,7 @@ def _plugin_files(plugins: PluginSources) -> Iterator[tuple[str, Path]]:
 
 
 def _feature_files(directory: Path, cache: Path) -> Sources:
-    """Features of as many photos as the study has. Their keys do not tell of which: a worker takes what it looks for."""
+    """Features of as many photos as the study has. Keys do not tell of which: a worker takes what it looks for."""
     values = _read_prepared(directory)
     counts = [len(values["train_entries"]), len(values["test_entries"])]
     found = {}

@@ -1,8 +1,8 @@
 """Carries out a task on a machine that may not see the driver's folders: with this machine's copies of what it needs.
 
-    Nothing changes for a process that sees the driver's folders. Any other one fetches the study's files, the decoded
-    photos, plugins and weights from the exchange, works in the folders of this machine's copies (`exchange/node.py`),
-    and puts a finished fold into the exchange. Epochs of unfinished folds stay on the machine.
+Nothing changes for a process that sees the driver's folders. Any other one fetches the study's files, the decoded
+photos, plugins and weights from the exchange, works in the folders of this machine's copies (`exchange/node.py`),
+and puts a finished fold into the exchange. Epochs of unfinished folds stay on the machine.
 """
 
 from __future__ import annotations

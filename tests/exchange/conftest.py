@@ -25,4 +25,3 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bucket]:
     yield opened
     opened.remove("data")
     opened.remove("folds")
-

@@ -1,4 +1,4 @@
-"""Tasks and folds that go through an exchange: workers with folders of their own, and a driver that takes each fold once."""
+"""Tasks and folds that go through an exchange: workers with folders of their own, a driver that takes folds once."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from automl_car.search import elsewhere
 from automl_car.search.elsewhere import carry_out
 from automl_car.search.exchanging import exchanging, folder_id
 from automl_car.store import FoldLogits, read_recipe, read_result, write_fold
+
+TOY = Recipe("toy")
 
 
 def _train(task: FoldTask, log_loss: float = 0.5) -> FoldResult:
@@ -102,7 +104,7 @@ class Place:
         }
         return exchanging(self.worker, **(options | changes))
 
-    def task(self, fold: int = 0, recipe: Recipe = Recipe("toy"), **changes: Any) -> FoldTask:
+    def task(self, fold: int = 0, recipe: Recipe = TOY, **changes: Any) -> FoldTask:
         values = {"plugins": PluginSources()} | changes
         return FoldTask(recipe, "abc", fold, self.folder / "study", self.folder / "cache", **values)
 
