@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -81,23 +81,50 @@ def _folds(root: Path) -> dict[str, Path]:
     return {str(path.parent.relative_to(store)): path.parent for path in store.glob("*/fold-*/record.json")}
 
 
-def test_a_search_through_an_exchange_comes_to_the_same_losses_and_submission(
-    tmp_path: Path,
-    tiny_photos: Callable[[Path], Path],
-    toy_plugin_text: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    near, far = tmp_path / "near", tmp_path / "far"
-    tiny_photos(near / "data")
-    (near / "toy_networks.py").write_text(toy_plugin_text)
-    (near / "automl-car.yaml").write_text(SETTINGS)
-    shutil.copytree(near, far)
-    monkeypatch.setenv("AUTOML_CAR_NODE_DIR", str(tmp_path / "machine"))
-    without = _search(near)
-    monkeypatch.setattr("automl_car.pipeline.searching.LocalExecutor", FarAway)
-    through = _search(far, search__exchange=f"file://{tmp_path}/exchange")
+@pytest.fixture(scope="module")
+def near(
+    tmp_path_factory: pytest.TempPathFactory, tiny_photos: Callable[[Path], Path], toy_plugin_text: str
+) -> tuple[Path, pipeline.Outcome]:
+    """A workspace, and what its search came to without an exchange."""
+    root = tmp_path_factory.mktemp("near")
+    tiny_photos(root / "data")
+    (root / "toy_networks.py").write_text(toy_plugin_text)
+    (root / "automl-car.yaml").write_text(SETTINGS)
+    return root, _search(root)
 
-    expected, found = _folds(near), _folds(far)
+
+@pytest.fixture(params=["file", "s3"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty exchange: a folder, or one of a bucket of a server that speaks S3."""
+    if request.param == "file":
+        yield f"file://{tmp_path}/exchange"
+        return
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    values = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "verysecret", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**values, "AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    boto3.client("s3").create_bucket(Bucket="cars")
+    yield "s3://cars/main"
+    server.stop()
+
+
+def test_a_search_through_an_exchange_comes_to_the_same_losses_and_submission(
+    near: tuple[Path, pipeline.Outcome], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = tmp_path / "far"
+    shutil.copytree(near[0], far, ignore=shutil.ignore_patterns("checkpoints", "studies", "logs", "bundles"))
+    monkeypatch.setenv("AUTOML_CAR_NODE_DIR", str(tmp_path / "machine"))
+    monkeypatch.setattr("automl_car.pipeline.searching.LocalExecutor", FarAway)
+    without, through = near[1], _search(far, search__exchange=url)
+
+    expected, found = _folds(near[0]), _folds(far)
     assert len(expected) == 8
     assert found.keys() == expected.keys()
     for name, folder in expected.items():
@@ -109,7 +136,8 @@ def test_a_search_through_an_exchange_comes_to_the_same_losses_and_submission(
     assert through.ensemble is not None
     assert without.ensemble is not None
     assert through.ensemble.nested_log_loss == pytest.approx(without.ensemble.nested_log_loss, abs=1e-9)
-    submissions = [Workspace(root).reports("main") / "submission.csv" for root in (near, far)]
+    submissions = [Workspace(root).reports("main") / "submission.csv" for root in (near[0], far)]
     assert submissions[0].read_bytes() == submissions[1].read_bytes()
-    assert not any(path.is_file() for path in (tmp_path / "exchange" / "folds").rglob("*"))
-    assert list((tmp_path / "machine").rglob("record.json"))  # it was trained there, and nowhere else
+    assert len(list((tmp_path / "machine").rglob("record.json"))) == 8  # it was trained there, and nowhere else
+    for path in (path for path in far.rglob("*") if path.is_file()):
+        assert b"verysecret" not in path.read_bytes()

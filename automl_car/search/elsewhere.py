@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from automl_car.errors import StoreError
 from automl_car.exchange.bucket import Bucket, open_bucket
@@ -24,13 +24,13 @@ from automl_car.records import Epoch, Exchange, FoldResult, FoldTask, Progress, 
 from automl_car.store import read_result, record_recipe
 
 ID_FILE = "exchange-id"
-Task = TypeVar("Task", FoldTask, SpeedTask)
+Task = FoldTask | SpeedTask
 Bring = Callable[[str], None]
-Work = Callable[[Task, Bring], object]
+Work = Callable[[Any, Bring], object]
 Tell = Callable[[Epoch | Progress], None]
 
 
-def carry_out(task: Task, work: Work[Task], tell: Tell) -> object:
+def carry_out(task: Task, work: Work, tell: Tell) -> object:
     """What `work` returns for the task, or for the same task with paths that exist on this machine.
 
     Args:
@@ -49,7 +49,7 @@ def carry_out(task: Task, work: Work[Task], tell: Tell) -> object:
     return _Elsewhere(task.exchange, tell).carry_out(task, work)
 
 
-def _sees_driver(task: FoldTask | SpeedTask, folder_id: str) -> bool:
+def _sees_driver(task: Task, folder_id: str) -> bool:
     """Whether the task's folders are those of the driver, and not others of the same path."""
     folders = (task.cache, *((task.directory,) if isinstance(task, FoldTask) else ()))
     return all(read_id(folder) == folder_id for folder in folders)
@@ -80,7 +80,7 @@ class _Elsewhere:
         self._parts = _listing(exchange.url, exchange.listing).parts
         self._tell = tell
 
-    def carry_out(self, task: Task, work: Work[Task]) -> object:
+    def carry_out(self, task: Task, work: Work) -> object:
         here = self._with_our_paths(task)
         if isinstance(here, FoldTask) and (finished := _finished(here)) is not None:
             return self._pushed(task, here, finished)  # its answer was lost, and not its files

@@ -104,7 +104,8 @@ class ExchangingExecutor:
         sources = sources_of(self._directory, task.cache, task.plugins, self._weights)
 
         def tell(done: int, total: int) -> None:
-            self._progress("MB put into the exchange", done // 10**6, total // 10**6)
+            if total >= 10**6:
+                self._progress("MB put into the exchange", done // 10**6, total // 10**6)
 
         try:
             listing = publish(self._bucket, sources, Hashes(task.cache), tell)

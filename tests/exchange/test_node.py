@@ -82,7 +82,12 @@ def test_a_file_that_the_exchange_has_wrong_is_named_and_no_folder_is_left(bucke
 def _bring_in_a_process(exchange: str, folder: str, files: Files, barrier: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
     node = Node(Path(folder), 1e9)
-    path = node.bring(open_bucket(exchange), "images", files, lambda done, total: time.sleep(0.2))
+
+    def fetched(done: int, total: int) -> None:
+        (Path(folder).parent / f"fetched-by-{os.getpid()}").touch()
+        time.sleep(0.5)  # so that the others come while this goes on
+
+    path = node.bring(open_bucket(exchange), "images", files, fetched)
     assert (path / "a").read_bytes() == b"1" * 1000
 
 
@@ -100,8 +105,7 @@ def test_several_processes_that_start_at_once_fetch_once(tmp_path: Path) -> None
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    copies = [path for path in (tmp_path / "node").iterdir() if path.name.startswith("images-")]
-    assert len(copies) == 1
+    assert len(list(tmp_path.glob("fetched-by-*"))) == 1
 
 
 # ---- the budget -----------------------------------------------------------------------------------------------------
