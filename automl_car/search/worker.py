@@ -32,7 +32,6 @@ from automl_car.pulse import pulse, pulses
 from automl_car.records import FoldTask, Machine, SpeedTask
 from automl_car.search.beats import BEAT_SECONDS, Beat
 from automl_car.search.blame import blame
-from automl_car.search.elsewhere import carry_out
 from automl_car.search.lost import as_lost
 from automl_car.search.tryout import TryOut
 from automl_car.search.wire import ENDED, unpacked
@@ -119,6 +118,8 @@ class _Line:
 
 
 def _answer(task: FoldTask | SpeedTask, line: _Line) -> Any:
+    from automl_car.search.elsewhere import carry_out
+
     try:
         return carry_out(task, lambda here, bring: _work(here, bring, line), line.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
