@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from automl_car.errors import ConfigError, ExecutorError, MachineError, TransferError
+from automl_car.errors import AutomlCarError, ConfigError, ExecutorError, MachineError, TransferError
 from automl_car.exchange.bucket import Bucket, open_bucket
 from automl_car.exchange.folds import forget_fold, pull_fold
 from automl_car.exchange.publish import Hashes, publish, sources_of
@@ -57,7 +57,7 @@ class ExchangingExecutor:
         self._node_gb = node_gb
         self._directory = directory
         self._progress = progress
-        self._weights: dict[str, Path] = {}
+        self._weights: Mapping[str, Path] = {}
         self._published: Exchange | None = None
         self._failures = 0
         self._closed = False
@@ -76,12 +76,18 @@ class ExchangingExecutor:
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         """See `Executor`; the future's fold is in the driver's fold store."""
         outer: Future[FoldResult] = Future()
-        inner = self._executor.submit(replace(task, exchange=self._exchange(task)))
+        try:
+            inner = self._executor.submit(replace(task, exchange=self._exchange(task)))
+        except AutomlCarError as error:
+            return _failed(error)
         return _following(inner, outer, lambda: self._later(task, inner, outer))
 
     def measure(self, task: SpeedTask) -> Future[Speed]:
         """See `Executor`."""
-        return self._executor.measure(replace(task, exchange=self._exchange(task)))
+        try:
+            return self._executor.measure(replace(task, exchange=self._exchange(task)))
+        except AutomlCarError as error:
+            return _failed(error)
 
     def close(self) -> None:
         """See `Executor`; what comes after it is not pulled."""
@@ -95,13 +101,13 @@ class ExchangingExecutor:
         with self._changing:
             digest = task.recipe.weights_digest
             if self._published is None or (digest and digest not in self._weights):
-                if digest:
-                    self._weights[digest] = Path(task.recipe.weights)
-                self._published = self._publish(task)
+                weights = self._weights | ({digest: Path(task.recipe.weights)} if digest else {})
+                self._published = self._publish(task, weights)
+                self._weights = weights
             return self._published
 
-    def _publish(self, task: FoldTask | SpeedTask) -> Exchange:
-        sources = sources_of(self._directory, task.cache, task.plugins, self._weights)
+    def _publish(self, task: FoldTask | SpeedTask, weights: Mapping[str, Path]) -> Exchange:
+        sources = sources_of(self._directory, task.cache, task.plugins, weights)
 
         def tell(done: int, total: int) -> None:
             if total >= 10**6:
@@ -145,6 +151,12 @@ class ExchangingExecutor:
         if self._failures < MOST_FAILURES:
             return error
         return MachineError(error.message, hint=error.hint)
+
+
+def _failed(error: AutomlCarError) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 def _following(inner: Future[Any], outer: Future[Any], end: Callable[[], None]) -> Future[Any]:

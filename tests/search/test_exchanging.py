@@ -42,8 +42,7 @@ def _far(task: Any) -> Any:
     gone = Path("/no/such/folder")
     plugins = replace(task.plugins, files=tuple(gone / file.name for file in task.plugins.files))
     folders = {"directory": gone / "study"} if isinstance(task, FoldTask) else {}
-    weights = str(gone / "w") if task.recipe.weights_digest else task.recipe.weights
-    return replace(task, cache=gone / "cache", plugins=plugins, recipe=replace(task.recipe, weights=weights), **folders)
+    return replace(task, cache=gone / "cache", plugins=plugins, **folders)
 
 
 @dataclass
@@ -208,7 +207,6 @@ def test_weights_of_a_file_are_found_there_and_recorded_by_their_name_here(place
         return _train(task)
 
     place.worker.work = train
-    place.worker.far = lambda task: replace(_far(task), recipe=task.recipe)
     task = place.task(recipe=recipe)
     _result(place.executor().submit(task))
     assert read == [b"weights"]
@@ -346,6 +344,21 @@ def test_a_search_in_which_nothing_comes_through_is_stopped(place: Place) -> Non
     executor = place.executor()
     errors = [executor.submit(place.task(fold)).exception(timeout=20) for fold in (0, 1, 2)]
     assert [type(error) for error in errors] == [TransferError, TransferError, MachineError]
+
+
+def test_what_cannot_be_put_there_is_tried_again_with_the_next_task(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = place.executor()
+    _result(executor.submit(place.task(0)))
+    file = place.folder / "w.safetensors"
+    file.write_bytes(b"weights")
+    recipe = Recipe("toy", weights=str(file), weights_digest="a" * 64)
+    with monkeypatch.context() as broken:
+        broken.setattr(buckets.Bucket, "put", lambda *_: (_ for _ in ()).throw(TransferError("cut")))
+        assert type(executor.submit(place.task(1, recipe)).exception(timeout=20)) is MachineError
+    _result(executor.submit(place.task(1, recipe)))
+    assert Path(place.worker.seen[-1].recipe.weights).read_bytes() == b"weights"
 
 
 def test_a_wrong_url_ends_the_executor_that_was_started(place: Place) -> None:
