@@ -101,7 +101,7 @@ class ExchangingExecutor:
         with self._changing:
             digest = task.recipe.weights_digest
             if self._published is None or (digest and digest not in self._weights):
-                weights = self._weights | ({digest: Path(task.recipe.weights)} if digest else {})
+                weights = {**self._weights, **({digest: Path(task.recipe.weights)} if digest else {})}
                 self._published = self._publish(task, weights)
                 self._weights = weights
             return self._published
