@@ -125,6 +125,14 @@ class SearchConfig(_Section):
     parallel_trials: Workers = Field(
         "auto", description="trials that wait for a fold at the same time; auto: as many as there are processes"
     )
+    exchange: str | None = Field(
+        None,
+        min_length=1,
+        description="s3://bucket/folder, gs://bucket/folder …, for workers that do not see this machine's files",
+    )
+    node_gb: float = Field(
+        200.0, gt=0, description="gigabytes (10^9 bytes) that a worker's machine keeps of what it fetched from there"
+    )
 
 
 class SpaceConfig(_Section):

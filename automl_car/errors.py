@@ -16,7 +16,8 @@
     └── ExecutorError        the process that trained a fold died, or its plugin's code raised
         └── ProcessLostError it was killed, hangs, or lost its GPU; another one may do better
             ├── KilledError      killed from outside, as the system does when memory runs out
-            └── DeviceLostError  the GPU failed under it
+            ├── DeviceLostError  the GPU failed under it
+            └── TransferError    what a fold needs, or left, could not be moved between machines
 
 Every message names the value, says where it came from, and the hint says what to do.
 """
@@ -117,3 +118,7 @@ class KilledError(ProcessLostError):
 
 class DeviceLostError(ProcessLostError):
     """The GPU failed, and this process cannot use it any more."""
+
+
+class TransferError(ProcessLostError):
+    """What a fold needs, or left, could not be moved between machines; another one, or a later try, may do better."""

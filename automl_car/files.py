@@ -109,6 +109,21 @@ def complete_folder(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def passing_folder(beside: Path) -> Iterator[Path]:
+    """A temporary folder on the file system of another one, which vanishes when the block is left.
+
+    Args:
+        beside: a folder, there or not, whose own folder is there.
+    """
+    temporary = beside.with_name(f"{beside.name}.partial-{tag()}")
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
     """A temporary folder to write into; it takes the place of `target` when the block ends well, and vanishes else.
 

@@ -195,6 +195,23 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Exchange:
+    """Where a process that does not see the driver's folders finds what a task needs, and leaves what it trained.
+
+    Attributes:
+        url: of a folder, as fsspec names places; it holds no key and no password.
+        listing: sha256 of the list of the files that the driver put there.
+        folder_id: that a file in the driver's folders holds: others may have the same path on another machine.
+        node_gb: gigabytes (10^9 bytes) that copies of such files may take on a machine.
+    """
+
+    url: str
+    listing: str
+    folder_id: str
+    node_gb: float
+
+
+@dataclass(frozen=True)
 class FoldTask:
     """All that a process needs to train one fold; small, and the same for every executor.
 
@@ -212,6 +229,7 @@ class FoldTask:
             for the real test set.
         checkpoint_seconds: an epoch that takes so long is kept on the disk; a fold that was killed goes on after it.
         trial: number of the trial that waits for it, for whoever watches; None for refits, and where a fold is mended.
+        exchange: for processes that do not see `directory` and `cache`; None where all do.
     """
 
     recipe: Recipe
@@ -227,6 +245,7 @@ class FoldTask:
     test_fold: int | None = None
     checkpoint_seconds: float = 60.0
     trial: int | None = None
+    exchange: Exchange | None = None
 
     @property
     def fold_directory(self) -> Path:
@@ -272,6 +291,7 @@ class SpeedTask:
         images: that a fold trains on, once for each epoch.
         plugins: where the backbone comes from.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
+        exchange: for processes that do not see `cache`; None where all do.
     """
 
     recipe: Recipe
@@ -280,6 +300,7 @@ class SpeedTask:
     images: int = 100_000
     plugins: PluginSources = field(default_factory=PluginSources)
     step: StepChoice = "auto"
+    exchange: Exchange | None = None
 
 
 @dataclass(frozen=True)
@@ -356,6 +377,8 @@ class FoldResult:
             is of all views, and its log loss is `log_loss`. Empty for refits, and for folds of earlier versions.
         mended: what went wrong on the way and was mended, in words: a learning rate that was halved where numbers were
             not finite, images that did not fit into the memory. Empty where nothing did.
+        pushed: what the fold is found by in the exchange, where it was trained on another machine and is not yet in the
+            driver's fold store; else empty.
     """
 
     recipe_id: str
@@ -373,6 +396,7 @@ class FoldResult:
     versions: dict[str, str] = field(default_factory=dict)
     view_losses: tuple[tuple[int, float], ...] = ()
     mended: str = ""
+    pushed: str = ""
 
 
 # ---- ensemble -------------------------------------------------------------------------------------------------------

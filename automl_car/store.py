@@ -35,6 +35,7 @@ from automl_car.files import make_folder, write_atomically
 from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, Recipe, fingerprint
 
 _FORMAT = 1
+RECORD = "record.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def write_fold(
         "sha256": checksums,
     }
     record["fingerprint"] = fingerprint(record)
-    write_atomically(directory / "record.json", json.dumps(record, ensure_ascii=False, indent=1))
+    write_atomically(directory / RECORD, json.dumps(record, ensure_ascii=False, indent=1))
 
 
 def _files(logits: FoldLogits, model: bytes, fewer: Sequence[FoldLogits]) -> Iterator[tuple[str, bytes]]:
@@ -170,6 +171,28 @@ def read_recipe(directory: Path) -> Recipe:
     return Recipe.from_json(record["recipe"])
 
 
+def file_names(directory: Path) -> tuple[str, ...]:
+    """The files of a finished fold, but for its record.
+
+    Raises:
+        StoreError: the fold is not there, or its record is damaged.
+    """
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    return tuple(record["sha256"])
+
+
+def record_recipe(directory: Path, recipe: Recipe) -> None:
+    """Let a finished fold name this recipe: the one it was trained with, but for where a file of weights lies."""
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    record["recipe"] = recipe.to_json()
+    record["fingerprint"] = fingerprint(record)
+    write_atomically(directory / RECORD, json.dumps(record, ensure_ascii=False, indent=1))
+
+
 def read_model(directory: Path) -> bytes:
     """The weights of a finished fold in safetensors format, after checking them against their checksum."""
     record = _read_record(directory)
@@ -188,7 +211,7 @@ def set_aside(directory: Path) -> Path:
 
 
 def _read_record(directory: Path) -> dict[str, Any] | None:
-    path = directory / "record.json"
+    path = directory / RECORD
     if not path.is_file():
         return None
     try:

@@ -39,6 +39,7 @@ from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.driver import run_search
 from automl_car.search.evidence import FoldStore
+from automl_car.search.exchanging import exchanging
 from automl_car.search.executor import Executor
 from automl_car.search.first import first_trials
 from automl_car.search.fleet import Fleet
@@ -94,7 +95,13 @@ def _search(
         require_allowed_study(workspace, config, study_name, catalog)
         written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
         _remove_leftovers(written)
-        executor = Fleet(view.trained, log, config.search.workers)
+        executor = exchanging(
+            Fleet(view.trained, log, config.search.workers),
+            config.search.exchange,
+            node_gb=config.search.node_gb,
+            directory=directory,
+            progress=view.progress,
+        )
         keeper = None
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)

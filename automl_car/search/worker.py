@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -26,7 +26,7 @@ try:
 except ImportError:  # Windows, which has no such limits
     resource = None  # type: ignore[assignment]
 
-from automl_car.errors import AutomlCarError, ExecutorError, PluginError
+from automl_car.errors import AutomlCarError, ExecutorError, PluginError, StoreError
 from automl_car.lifetime import end_with_parent, watch_parent
 from automl_car.pulse import pulse, pulses
 from automl_car.records import FoldTask, Machine, SpeedTask
@@ -121,21 +121,35 @@ class _Line:
 
 
 def _answer(task: FoldTask | SpeedTask, line: _Line) -> Any:
-    from automl_car.training.fold import train_fold
-    from automl_car.training.speed import measure_speed
+    from automl_car.search.elsewhere import carry_out
 
     try:
-        catalog = _catalog(task.plugins)
-        _try_out(task.recipe, catalog, task.plugins.time_limit)
-        if isinstance(task, SpeedTask):
-            return measure_speed(task, catalog)
-        return train_fold(task, catalog, _prepared(task.directory, task.cache), line.send)
+        return carry_out(task, lambda here, bring: _work(here, bring, line), line.send)
     except (Exception, SystemExit) as error:  # plugin code may raise anything, `sys.exit()` included
         if (machines := _of_machine(error, task)) is not None:
             return machines
         sendable = _as_sendable(error, task)
         sendable.culprits = blame(error, task.recipe)
         return sendable
+
+
+def _work(task: FoldTask | SpeedTask, bring: Callable[[str], None], line: _Line) -> object:
+    from automl_car.training.features import features_key
+    from automl_car.training.fold import train_fold
+    from automl_car.training.speed import measure_speed
+
+    catalog = _catalog(task.plugins)
+    _try_out(task.recipe, catalog, task.plugins.time_limit)
+    if isinstance(task, SpeedTask):
+        return measure_speed(task, catalog)
+    try:
+        prepared = _prepared(task.directory, task.cache)
+        if task.recipe.tuning == "head":
+            bring(features_key(catalog.backbone(task.recipe.backbone), task.recipe, prepared))
+        return train_fold(task, catalog, prepared, line.send)
+    except StoreError:  # what is damaged is read anew
+        _prepared.cache_clear()
+        raise
 
 
 _try_out = TryOut()

@@ -77,7 +77,7 @@ def frozen_features(
         DivergedError: the backbone gives features that are not finite in half precision.
         MachineError: the disk is full.
     """
-    directory = cache / "features" / _key(backbone, recipe, prepared)
+    directory = cache / "features" / features_key(backbone, recipe, prepared)
     if _missing(directory, views):
         with one_at_a_time(cache / "locks" / f"{directory.name}.lock", waiting):
             if missing := _missing(directory, views):  # still, after others had their turn
@@ -119,7 +119,8 @@ def _mapped(path: Path) -> NDArray[np.float16]:
     return array
 
 
-def _key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
+def features_key(backbone: Backbone, recipe: Recipe, prepared: Prepared) -> str:
+    """Names the folder of a recipe's features in the cache."""
     return fingerprint(
         {
             "version": _VERSION,
