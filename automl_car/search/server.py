@@ -124,3 +124,23 @@ def _no_tables(url: str, error: sqlalchemy.exc.DBAPIError) -> StudyError | Datab
     else:
         hint = "look at the rights of the user in that database."
     return StudyError(f"`{without_password(url)}` cannot hold studies: {outage.first_line(error.orig)}.", hint=hint)
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+_reading: dict[str, RDBStorage] = {}  # by URL: what is read again and again in one process is connected to once
+
+
+def read_server(url: str) -> RDBStorage:
+    """The storage of a database that this process reads; the same one each time."""
+    if url not in _reading:
+        _reading[url] = open_server(url, {"pool_pre_ping": True})
+    return _reading[url]
+
+
+def close_servers() -> None:
+    """Close the connections of `read_server`, as the end of the process does."""
+    while _reading:
+        _, storage = _reading.popitem()
+        storage.remove_session()
+        storage.engine.dispose()

@@ -19,7 +19,7 @@ from automl_car.search.database import is_damage, sqlite_path, unusable, why_dam
 from automl_car.search.generations import current_generation
 from automl_car.search.holding import held_storage
 from automl_car.search.refusals import refusals_told
-from automl_car.search.server import is_server, open_server
+from automl_car.search.server import is_server, read_server
 from automl_car.urls import without_password
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -85,7 +85,7 @@ def connect(url: str) -> BaseStorage:
     if path is not None:
         return connect_file(path)
     if is_server(url):
-        return held_storage(url) or open_server(url, {"pool_pre_ping": True})
+        return held_storage(url) or read_server(url)
     return optuna.storages.RDBStorage(url)
 
 
