@@ -1,13 +1,20 @@
-"""A storage that waits while its database is away, and whose writes may be repeated.
+"""The storage of a driver that holds a study on a server: it waits while the database is away, and asks it for little.
 
-When an answer is lost, nobody knows whether the write was done. Optuna sets attributes, parameters and values of steps
-such that doing it twice is doing it once; the others are looked at here before they are repeated. That is safe as there
-is one writer, who holds the study's lock (`holding.py`).
+Reads are answered from memory (`mirror.py`): nobody else writes trials. Attributes, parameters and steps are collected
+and written in one transaction (`batch.py`) before anything that others build on: the state of a trial, a new one, a
+finished fold, a record of the ledger.
+
+When an answer is lost, nobody knows whether the write was done. Batches are such that twice is once; the other writes
+are looked at before they are repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import copy
+import json
+import time
+from collections.abc import Callable, Container, Sequence
+from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -17,55 +24,115 @@ from optuna.study._frozen import FrozenStudy
 from optuna.study._study_direction import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.search.batch import Batch
+from automl_car.search.mirror import Mirror
 from automl_car.search.outage import Waiting
+
+_FRESH_SECONDS = 60.0  # for so long a study's attributes count as read: people write notes in the dashboard, too
 
 
 class PatientStorage(BaseStorage):
-    """All that Optuna asks of a storage, asked of another one until it answers.
+    """All that Optuna asks of a storage.
 
     Args:
-        storage: the other one, which keeps ended trials in memory.
-        waiting: how long.
+        storage: in the database.
+        write: writes a batch there.
+        waiting: how long for.
     """
 
-    def __init__(self, storage: BaseStorage, waiting: Waiting) -> None:
+    def __init__(self, storage: BaseStorage, write: Callable[[Batch], None], waiting: Waiting) -> None:
         self._storage = storage
+        self._write = write
         self._wait = waiting
+        self._mirror = Mirror()
+        self._batch = Batch()
+        self._attributes: dict[tuple[str, int], tuple[float, dict[str, Any]]] = {}  # when they were read, and they
 
-    # ---- writes that are looked at before they are repeated ----
+    def flush(self) -> None:
+        """Write what was collected."""
+        if self._batch.entries:
+            self._wait(lambda: self._write(self._batch))
+            self._batch = Batch()
+
+    # ---- studies ----
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
         assert study_name is not None  # all of ours have one
 
-        def create() -> int:
-            return self._storage.create_new_study(directions, study_name)
-
         def again() -> int:
             try:
-                return create()
+                return self._storage.create_new_study(directions, study_name)
             except DuplicatedStudyError:  # it was made
                 return self._storage.get_study_id_from_name(study_name)
 
-        return self._wait(create, again)
+        return self._wait(lambda: self._storage.create_new_study(directions, study_name), again)
 
     def delete_study(self, study_id: int) -> None:
         def again() -> None:
             if any(study._study_id == study_id for study in self._storage.get_all_studies()):
                 self._storage.delete_study(study_id)
 
+        self.flush()
         self._wait(lambda: self._storage.delete_study(study_id), again)
+        self._mirror.forget(study_id)
+        for table in ("study_user_attrs", "study_system_attrs"):
+            self._attributes.pop((table, study_id), None)
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._put_study("study_user_attrs", study_id, key, value)
+        self.flush()
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._put_study("study_system_attrs", study_id, key, value)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._of_study("study_user_attrs", study_id, self._storage.get_study_user_attrs)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._of_study("study_system_attrs", study_id, self._storage.get_study_system_attrs)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._wait(lambda: self._storage.get_study_id_from_name(study_name))
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._wait(lambda: self._storage.get_study_name_from_id(study_id))
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._wait(lambda: self._storage.get_study_directions(study_id))
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        self.flush()
+        return self._wait(self._storage.get_all_studies)
+
+    def _put_study(self, table: str, study_id: int, key: str, value: Any) -> None:
+        self._batch.attribute(table, study_id, key, value)
+        if known := self._attributes.get((table, study_id)):
+            known[1][key] = json.loads(json.dumps(value))
+
+    def _of_study(self, table: str, study_id: int, read: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+        when, known = self._attributes.get((table, study_id), (float("-inf"), {}))
+        if time.monotonic() - when > _FRESH_SECONDS:
+            self.flush()
+            known = self._wait(lambda: read(study_id))
+            self._attributes[table, study_id] = (time.monotonic(), known)
+        return dict(known)
+
+    # ---- trials ----
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        before = self.get_n_trials(study_id)
-
-        def create() -> int:
-            return self._storage.create_new_trial(study_id, template_trial)
+        self._load(study_id)
+        self.flush()
+        before = self._mirror.count(study_id)
 
         def again() -> int:
             trials = self._storage.get_all_trials(study_id, deepcopy=False)
-            return trials[before]._trial_id if len(trials) > before else create()
+            if len(trials) > before:  # it was made
+                return trials[before]._trial_id
+            return self._storage.create_new_trial(study_id, template_trial)
 
-        return self._wait(create, again)
+        trial_id = self._wait(lambda: self._storage.create_new_trial(study_id, template_trial), again)
+        self._mirror.add(study_id, self._wait(lambda: self._storage.get_trial(trial_id)))
+        return trial_id
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         def tell() -> bool:
@@ -79,63 +146,79 @@ class PatientStorage(BaseStorage):
                     raise
                 return True
 
-        return self._wait(tell, again)
-
-    # ---- writes that may be repeated ----
-
-    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._wait(lambda: self._storage.set_study_user_attr(study_id, key, value))
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        self._wait(lambda: self._storage.set_study_system_attr(study_id, key, value))
+        self.flush()
+        done = self._wait(tell, again)
+        self._mirror.replace(self._told(trial_id, state, values) if done else self._read(trial_id))
+        return done
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        self._wait(lambda: self._storage.set_trial_param(trial_id, param_name, param_value_internal, distribution))
+        self._mirror.check_parameter(trial_id, param_name, distribution)
+        self._mirror.put(trial_id, "params", param_name, distribution.to_external_repr(param_value_internal))
+        self._mirror.put(trial_id, "distributions", param_name, distribution)
+        self._batch.parameter(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        self._wait(lambda: self._storage.set_trial_intermediate_value(trial_id, step, intermediate_value))
+        self._mirror.put(trial_id, "intermediate_values", step, intermediate_value)
+        self._batch.step(trial_id, step, intermediate_value)
+        self.flush()
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._wait(lambda: self._storage.set_trial_user_attr(trial_id, key, value))
+        self._put_trial("user_attrs", trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._wait(lambda: self._storage.set_trial_system_attr(trial_id, key, value))
-
-    # ---- reads ----
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        return self._wait(lambda: self._storage.get_study_id_from_name(study_name))
-
-    def get_study_name_from_id(self, study_id: int) -> str:
-        return self._wait(lambda: self._storage.get_study_name_from_id(study_id))
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return self._wait(lambda: self._storage.get_study_directions(study_id))
-
-    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._wait(lambda: self._storage.get_study_user_attrs(study_id))
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._wait(lambda: self._storage.get_study_system_attrs(study_id))
-
-    def get_all_studies(self) -> list[FrozenStudy]:
-        return self._wait(self._storage.get_all_studies)
-
-    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
-        return self._wait(lambda: self._storage.get_trial_id_from_study_id_trial_number(study_id, trial_number))
+        self._put_trial("system_attrs", trial_id, key, value)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self._wait(lambda: self._storage.get_trial(trial_id))
+        trial = self._mirror.trial(trial_id)
+        if trial is None:
+            return self._read(trial_id)
+        return trial if trial.state.is_finished() else copy.deepcopy(trial)  # Optuna writes into those that run
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        return self._wait(lambda: self._storage.get_all_trials(study_id, deepcopy, states))
+        self._load(study_id)
+        trials = self._mirror.trials(study_id, states)
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_n_trials(self, study_id: int, state: Any = None) -> int:
+        self._load(study_id)
+        return self._mirror.count(study_id) if state is None else super().get_n_trials(study_id, state)
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        self._load(study_id)
+        trials = self._mirror.trials(study_id, None)
+        if not 0 <= trial_number < len(trials):
+            raise KeyError(f"There is no trial {trial_number} in the study with id {study_id}.")
+        return trials[trial_number]._trial_id
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
         return self._wait(lambda: self._storage.get_best_trial(study_id))
 
     def remove_session(self) -> None:
         self._storage.remove_session()
+
+    def _put_trial(self, table: str, trial_id: int, key: str, value: Any) -> None:
+        self._mirror.put(trial_id, table, key, json.loads(json.dumps(value)))  # as it will be read
+        self._batch.attribute(table, trial_id, key, value)
+
+    def _load(self, study_id: int) -> None:
+        if not self._mirror.knows(study_id):
+            self._mirror.load(study_id, self._wait(lambda: self._storage.get_all_trials(study_id, deepcopy=False)))
+
+    def _read(self, trial_id: int) -> FrozenTrial:
+        return self._wait(lambda: self._storage.get_trial(trial_id))
+
+    def _told(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
+        """The trial as it is now; that its time differs from the database's by a millisecond is of no interest."""
+        trial = copy.copy(self.get_trial(trial_id))
+        trial.state = state
+        if values is not None:
+            trial.values = list(values)
+        if state == TrialState.RUNNING:
+            trial.datetime_start = datetime.now()
+        if state.is_finished():
+            trial.datetime_complete = datetime.now()
+        return trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import json_to_distribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import DatabaseAwayError
 from automl_car.search import outage
+from automl_car.search.batch import Batch
 from automl_car.search.outage import Waiting, away, says_away
 from automl_car.search.patient import PatientStorage
 from automl_car.urls import without_password
@@ -49,6 +52,27 @@ class Losing:
         return call
 
 
+    def write(self, batch: Batch) -> None:
+        """What a batch says, one by one; of all calls, the last answer may be lost."""
+        for table, entries in batch.entries.items():
+            for (owner, key), values in entries.items():
+                self._write(table, owner, key, values)
+        self.get_all_studies()
+
+    def _write(self, table: str, owner: int, key: Any, values: tuple[Any, ...]) -> None:
+        if table == "params":
+            self._storage.set_trial_param(owner, key, values[0], json_to_distribution(values[1]))
+        elif table == "intermediate_values":
+            self._storage.set_trial_intermediate_value(owner, key, values[0])
+        else:
+            name = {"user_attrs": "trial_user_attr", "system_attrs": "trial_system_attr"}.get(table, table[:-1])
+            getattr(self._storage, f"set_{name}")(owner, key, json.loads(values[0]))
+
+
+def patient(losing: Losing) -> PatientStorage:
+    return PatientStorage(losing, losing.write, _waiting())
+
+
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outage, "_PAUSES", (0.0, 0.001))
@@ -75,7 +99,7 @@ def test_a_search_whose_every_call_is_lost_once_comes_to_the_same(
     undisturbed = _told(desk.go(8))
     losing = Losing(done=done)
     monkeypatch.setattr(
-        "automl_car.search.opening._connect_whole", lambda *rest: PatientStorage(losing, _waiting())
+        "automl_car.search.opening._connect_whole", lambda *rest: patient(losing)
     )
     other = type(desk)(tmp_path / "other")
     assert _told(other.go(8)) == undisturbed
@@ -84,7 +108,7 @@ def test_a_search_whose_every_call_is_lost_once_comes_to_the_same(
 
 def test_a_trial_that_was_told_before_the_answer_was_lost_is_told_once() -> None:
     losing = Losing(done=True)
-    study = optuna.create_study(study_name="main", storage=PatientStorage(losing, _waiting()))
+    study = optuna.create_study(study_name="main", storage=patient(losing))
     trial = study.ask()
     study.tell(trial, 0.5)
     assert [(one.state, one.value) for one in study.trials] == [(TrialState.COMPLETE, 0.5)]
