@@ -27,6 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.search.batch import Batch
 from automl_car.search.mirror import Mirror
 from automl_car.search.outage import Waiting
+from automl_car.search.server import names_in
 
 _FRESH_SECONDS = 60.0  # for so long a study's attributes count as read: people write notes in the dashboard, too
 
@@ -99,6 +100,9 @@ class PatientStorage(BaseStorage):
 
     def get_study_directions(self, study_id: int) -> list[StudyDirection]:
         return self._wait(lambda: self._storage.get_study_directions(study_id))
+
+    def study_names(self) -> list[str]:
+        return self._wait(lambda: names_in(self._storage))
 
     def get_all_studies(self) -> list[FrozenStudy]:
         self.flush()

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
+import optuna
 import sqlalchemy
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
 
 from automl_car.errors import ConfigError, DatabaseAwayError, StudyError
 from automl_car.search import outage
@@ -127,6 +129,16 @@ def _no_tables(url: str, error: sqlalchemy.exc.DBAPIError) -> StudyError | Datab
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def names_in(storage: BaseStorage) -> list[str]:
+    """Names of all Optuna studies; on a server without their attributes, which Optuna would read as well."""
+    if not isinstance(storage, RDBStorage) or storage.engine.name == "sqlite":
+        return optuna.get_all_study_names(storage)
+    wanted = sqlalchemy.select(models.StudyModel.study_name).order_by(models.StudyModel.study_id)
+    with storage.engine.connect() as connection:
+        return list(connection.execute(wanted).scalars())
+
 
 _reading: dict[str, RDBStorage] = {}  # by URL: what is read again and again in one process is connected to once
 
