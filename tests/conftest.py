@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from database_servers import MariaDB, Postgres, mysql_binaries, postgres_binaries
 from PIL import Image
 
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
-from database_servers import MariaDB, Postgres, mysql_binaries, postgres_binaries
 
 CLASSES = ("coupe", "hatchback", "van")
 COLOURS = np.array([[160, 80, 80], [80, 160, 80], [80, 80, 160]])

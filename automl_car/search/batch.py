@@ -16,7 +16,7 @@ from optuna.storages._rdb import models
 from sqlalchemy.dialects import mysql, postgresql
 
 # Optuna's tables, by what is written: the columns that name an entry, and those that hold it.
-_TABLES = {
+_TABLES: Mapping[str, tuple[Any, tuple[str, ...], tuple[str, ...]]] = {
     "study_user_attrs": (models.StudyUserAttributeModel, ("study_id", "key"), ("value_json",)),
     "study_system_attrs": (models.StudySystemAttributeModel, ("study_id", "key"), ("value_json",)),
     "user_attrs": (models.TrialUserAttributeModel, ("trial_id", "key"), ("value_json",)),

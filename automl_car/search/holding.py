@@ -111,9 +111,11 @@ class _Lock:
 def _take_postgres(connection: Any, key: bytes, driver: str) -> bool:
     """Whether the lock is ours now; a former connection of ours is ended, as it may be half open."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('application_name', %s, false)", (driver,))
-        for name, value in (("idle", 30), ("interval", 10), ("count", 3)):
-            cursor.execute(f"SET tcp_keepalives_{name} = {value}")
+        cursor.execute(
+            "SELECT set_config('application_name', %s, false), set_config('tcp_keepalives_idle', '30', false), "
+            "set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false)",
+            (driver,),
+        )
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = %s AND pid <> pg_backend_pid() AND usename = current_user",
@@ -131,4 +133,4 @@ def _take_mysql(connection: Any, key: bytes, driver: str) -> bool:
         cursor.execute("SELECT GET_LOCK(CONCAT(MD5(DATABASE()), %s), 0)", (key.hex()[:32],))  # 64 letters at most
         (taken,) = cursor.fetchone()
     connection.commit()
-    return taken == 1
+    return bool(taken == 1)

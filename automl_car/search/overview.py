@@ -119,7 +119,8 @@ def latest_study(folder: Path, storage: str | None = None) -> str:
         rows = sorted(list_studies(folder, storage), key=lambda row: row.last)
         if not rows:
             raise StudyError(
-                f"There is no study in {without_password(storage)}.", hint="`automl-car search --storage URL` makes one."
+                f"There is no study in {without_password(storage)}.",
+                hint="`automl-car search --storage URL` makes one.",
             )
         return rows[-1].name
     names = _in_folder(folder)

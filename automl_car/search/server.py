@@ -64,9 +64,9 @@ def with_driver(url: str) -> str:
         raise ConfigError(f"`{without_password(url)}` names no database.", hint=f"write {_EXAMPLES}.")
     extra, known = _DRIVERS[family]
     installed = [name for module, name in known if find_spec(module) is not None]
-    if not (driver in installed if driver in dict(known).values() else driver or installed):
+    if driver not in installed if driver else not installed:
         raise ConfigError(
-            f"`{without_password(url)}` needs a driver for {family} that is not installed.",
+            f"`{without_password(url)}` needs a driver for {family} that is not installed, or that cannot be used.",
             hint=f'`pip install "automl-car[{extra}]"` installs {known[0][0]}.',
         )
     return parsed.set(drivername=f"{family}+{driver or installed[0]}").render_as_string(hide_password=False)
@@ -115,9 +115,7 @@ def _parse(url: str) -> sqlalchemy.URL:
     try:
         return sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ConfigError(
-            f"`{without_password(url)}` is no URL of a database.", hint=f"write {_EXAMPLES}."
-        ) from None
+        raise ConfigError(f"`{without_password(url)}` is no URL of a database.", hint=f"write {_EXAMPLES}.") from None
 
 
 def _no_tables(url: str, error: sqlalchemy.exc.DBAPIError) -> StudyError | DatabaseAwayError:
