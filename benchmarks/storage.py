@@ -2,9 +2,9 @@
 
 python benchmarks/storage.py [--trials 100 500 2000] [--postgres URL] [--measured 20]
 
-A made-up study on the real space is grown to each number of trials; then a real driver runs some more, with an executor
-that trains nothing. Printed are, per trial: milliseconds of the ask (TPE chooses a recipe), of all that the driver does,
-processor time of its process, and megabytes of the database and of the driver's memory.
+A made-up study on the real space is grown to each number of trials; then a real driver runs some more, with an
+executor that trains nothing. Printed are, per trial: milliseconds of the ask (TPE chooses a recipe), of all that the
+driver does, and of processor time of its process; and megabytes of the database and of the driver's memory.
 """
 
 from __future__ import annotations

@@ -81,8 +81,11 @@ class Postgres:
         if self.user:
             shutil.chown(secret, self.user)
         _run(
-            [self.binaries / "initdb", "-D", self.folder / "data", "-U", "car", "--pwfile", secret]
-            + ["-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"],
+            [
+                self.binaries / "initdb",
+                *("-D", self.folder / "data", "-U", "car", "--pwfile", secret),
+                *("-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "--no-sync"),
+            ],
             self.user,
         )
         self.start()
@@ -146,8 +149,8 @@ class MariaDB:
         self._databases = 0
         self._process: subprocess.Popen[bytes] | None = None
         install, _ = self.binaries
-        _run([install, "--no-defaults", f"--datadir={self.folder}/data", "--auth-root-authentication-method=normal"]
-             + ["--skip-test-db"], self.user)  # fmt: skip
+        make = [install, "--no-defaults", f"--datadir={self.folder}/data", "--skip-test-db"]
+        _run([*make, "--auth-root-authentication-method=normal"], self.user)
         self.start()
         self._as_root(f"CREATE USER car@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
         self._as_root("GRANT ALL ON *.* TO car@'127.0.0.1'")

@@ -24,8 +24,8 @@ T = TypeVar("T")
 # deadlock, serialisation, statement or lock timeouts, read-only (a standby), shutdown, crash, starting up.
 _POSTGRES_CLASSES = ("08", "53", "57P")
 _POSTGRES = {"25006", "40001", "40P01", "40003", "55P03", "57014"}
-# https://mariadb.com/kb/en/mariadb-error-codes/ and of the client: too many connections, disk full, shutdown, lock wait,
-# deadlock, read-only, connection killed, idle too long; no connection, gone away, lost, and the like.
+# https://mariadb.com/kb/en/mariadb-error-codes/ and of the client: too many connections, disk full, shutdown, lock
+# wait, deadlock, read-only, connection killed, idle too long; no connection, gone away, lost, and the like.
 _MYSQL = {1021, 1040, 1041, 1053, 1114, 1205, 1213, 1290, 1836, 1927, 4031, 2002, 2003, 2006, 2013, 2055}
 _LENGTH = 200  # of a reason, in characters
 _PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between attempts; the last one from then on

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
+from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,6 +17,7 @@ from automl_car.errors import AutomlCarError, NoStudyError, StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.database import is_damage, sqlite_path, unusable, why_damaged
+from automl_car.search.fewer import FewerTrials
 from automl_car.search.generations import current_generation
 from automl_car.search.holding import held_storage
 from automl_car.search.refusals import refusals_told
@@ -57,7 +59,7 @@ def state_word(state: TrialState, *, interrupted: bool) -> str:
     return "stopped" if state == TrialState.FAIL and interrupted else _WORDS[state]
 
 
-def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> optuna.samplers.TPESampler:
+def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> BaseSampler:
     """The sampler of the trial that comes after `ended_trials` others.
 
     Each trial has a sampler of its own, seeded by its place in the study: one seed for all would repeat its points when
@@ -65,13 +67,14 @@ def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> optuna.sa
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate, group
-        return optuna.samplers.TPESampler(
+        sampler = optuna.samplers.TPESampler(
             multivariate=True,
             group=True,
             constant_liar=True,
             n_startup_trials=startup_trials,
             seed=int(fingerprint([seed, ended_trials]), 16) % 2**32,
         )
+    return FewerTrials(sampler)
 
 
 def connect(url: str) -> BaseStorage:

@@ -1,4 +1,4 @@
-"""Studies in a real MariaDB, which speaks MySQL: the same trials, nothing lost when it is killed, one driver at a time."""
+"""Studies in a real MariaDB: the same trials, nothing lost when it is killed, one driver at a time."""
 
 from __future__ import annotations
 
