@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.curve import curve_to_beat
 from automl_car.errors import StoreError
@@ -29,6 +29,7 @@ class Judge:
         self._study = study
         self._rule = rule
         self._store = store
+        self._known: tuple[int, list[FrozenTrial]] = (0, [])
 
     def expected(self, done: Mapping[int, float]) -> float:
         """The log loss that a trial with these folds will probably have over all folds."""
@@ -64,10 +65,13 @@ class Judge:
 
     def _complete(self) -> list[FrozenTrial]:
         """Complete trials, best first; equal recipes once."""
-        unique: dict[str, FrozenTrial] = {}
-        for trial in complete_trials(self._study):
-            unique.setdefault(trial.user_attrs["recipe_id"], trial)
-        return list(unique.values())
+        count = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        if count != self._known[0]:  # they do not change, so as long as there are as many, they are the same
+            unique: dict[str, FrozenTrial] = {}
+            for trial in complete_trials(self._study):
+                unique.setdefault(trial.user_attrs["recipe_id"], trial)
+            self._known = (count, list(unique.values()))
+        return self._known[1]
 
     def _read(self, trial: FrozenTrial) -> TrialLosses | None:
         """Its losses, or None where a fold is missing or damaged: the next start of the search mends that."""
