@@ -64,7 +64,8 @@ def code_of(error: BaseException | None) -> str | int:
 def first_line(error: BaseException | None) -> str:
     """What a driver says, on one line and without a password."""
     said = error.args[-1] if error is not None and error.args else error
-    text = without_password(" ".join(str(said).split())).rstrip(".")
+    lines = [line for line in str(said).splitlines() if not line.startswith("\t")]  # what begins so are guesses
+    text = without_password(" ".join(" ".join(lines).split())).rstrip(".")
     return text if len(text) <= _LENGTH else f"{text[:_LENGTH]}…"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -88,6 +89,7 @@ def open_server(url: str, engine: Mapping[str, Any], **options: Any) -> RDBStora
     full = with_driver(url)
     driver = full.partition("://")[0].partition("+")[2]
     arguments = {**engine, "connect_args": {**_CONNECTING.get(driver, {}), **engine.get("connect_args", {})}}
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of lost connections, which a search tells of itself
     plain = full.replace("{", "{{").replace("}", "}}")  # Optuna fills templates
     for left in reversed(range(_TRIES)):
         try:
