@@ -33,6 +33,7 @@ from automl_car.config_values import (
 )
 from automl_car.errors import ConfigError
 from automl_car.settings_file import Lines, read_settings
+from automl_car.urls import without_password
 
 # Options whose name is not that of the setting.
 _OPTIONS = {
@@ -105,7 +106,12 @@ class SearchConfig(_Section):
     study: StudyName = Field(None, description="name of the study; default: `main`, or `sample` with --sample")
     trials: Count = Field(50, description="trials of the study in all, those of earlier runs included")
     timeout: Seconds | None = Field(None, description="30m, 1h30m …; the submission is written before it is over")
-    storage: str | None = Field(None, description="SQLAlchemy URL; default: studies/<study>.db")
+    storage: str | None = Field(
+        None, description="URL of a database: postgresql://…, mysql://… or sqlite:///…; default: studies/<study>.db"
+    )
+    storage_wait: Seconds = Field(
+        3600.0, description="how long a search waits for a database on a server that cannot be reached"
+    )
     seed: Whole = Field(0, description="of folds, training and sampler")
     tuning: Literal["auto", "head", "full", "both"] = Field(
         "auto", description="head: a linear head on a frozen backbone; full: all of it; auto: by machine and time"
@@ -275,6 +281,14 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
         values[section][name] = value
 
 
+def told_settings(config: Config) -> dict[str, Any]:
+    """All settings as JSON values, for whoever may see a study or a report: without a password."""
+    values = config.model_dump(mode="json")
+    if storage := values["search"]["storage"]:
+        values["search"]["storage"] = without_password(storage)
+    return values
+
+
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 
@@ -319,5 +333,5 @@ def _near(key: tuple[str, ...]) -> str:
 
 def _shown(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
+    text = without_password(" ".join(text.split()))
     return text if len(text) <= 80 else f"{text[:77]}…"

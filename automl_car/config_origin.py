@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automl_car.config import load_config
+from automl_car.config import load_config, told_settings
 from automl_car.settings_file import read_settings
 
 
@@ -17,7 +17,7 @@ class Origin:
 
     Attributes:
         setting: dotted name.
-        value: as it stands in JSON.
+        value: as it stands in JSON, without a password.
         default: what it is where nobody says otherwise.
         line: of the settings file, from 1; None where it is not there.
         description: what it means.
@@ -41,10 +41,11 @@ def origins(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tu
         ConfigError: as `load_config`.
     """
     config = load_config(path, overrides)
+    told = told_settings(config)
     lines = read_settings(path)[1] if path else {}
     found = []
     for name, section in config:
-        values, defaults = section.model_dump(mode="json"), type(section)().model_dump(mode="json")
+        values, defaults = told[name], type(section)().model_dump(mode="json")
         for key, field in type(section).model_fields.items():
             line = lines.get((name, key))
             found.append(Origin(f"{name}.{key}", values[key], defaults[key], line, field.description or ""))

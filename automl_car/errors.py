@@ -13,6 +13,7 @@
     │   ├── DivergedError    its loss is not finite, or worse than guessing
     │   └── OutOfMemoryError its memory does not suffice
     ├── MachineError         the system refuses: a full disk, a read-only folder, too many open files
+    │   └── DatabaseAwayError the database of a study cannot be reached
     └── ExecutorError        the process that trained a fold died, or its plugin's code raised
         └── ProcessLostError it was killed, hangs, or lost its GPU; another one may do better
             ├── KilledError      killed from outside, as the system does when memory runs out
@@ -99,6 +100,10 @@ class OutOfMemoryError(TrainingError):
 
 class MachineError(AutomlCarError):
     """The system refuses what the work needs; a person can mend it, and the same command then goes on."""
+
+
+class DatabaseAwayError(MachineError):
+    """A database on a server cannot be reached, refuses, or went away in the middle of something."""
 
 
 class ExecutorError(AutomlCarError):

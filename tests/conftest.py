@@ -6,12 +6,13 @@ Two fixtures work by themselves: nothing of this machine's settings, caches or p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
+from database_servers import MariaDB, Postgres, mysql_binaries, postgres_binaries
 from PIL import Image
 
 from automl_car.catalog.manager import Catalog, load_catalog
@@ -135,6 +136,28 @@ def tiny_prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
         folds=3,
         seed=0,
     )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests of a run; a test that stops it starts it again."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install automl-car[postgres]")
+    if (binaries := postgres_binaries()) is None:
+        pytest.skip("there is no PostgreSQL server on this machine: apt-get install postgresql")
+    server = Postgres(binaries)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB server for all tests of a run."""
+    pytest.importorskip("pymysql", reason="pymysql is not installed: pip install automl-car[mysql]")
+    if (binaries := mysql_binaries()) is None:
+        pytest.skip("there is no MariaDB server on this machine: apt-get install mariadb-server")
+    server = MariaDB(binaries)
+    yield server
+    server.close()
 
 
 @pytest.fixture

@@ -32,6 +32,6 @@ StudyOption = Annotated[
 ]
 StorageOption = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="SQLAlchemy URL of the studies. Default: studies/<study>.db."),
+    typer.Option("--storage", metavar="URL", help="URL of the database of the studies. Default: studies/<study>.db."),
 ]
 HERE = Path()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,12 @@ import numpy as np
 import optuna
 
 from automl_car.catalog.manager import Catalog, load_catalog
-from automl_car.config import Config
+from automl_car.config import Config, told_settings
 from automl_car.data.audit import Audit
 from automl_car.data.budget import Budgets
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.data.tables import shorten
-from automl_car.errors import StudyError
+from automl_car.errors import DatabaseAwayError, StudyError
 from automl_car.files import require_writable
 from automl_car.leftovers import remove_leftovers
 from automl_car.memory import give_back_memory
@@ -44,10 +46,12 @@ from automl_car.search.executor import Executor
 from automl_car.search.first import first_trials
 from automl_car.search.fleet import Fleet
 from automl_car.search.growth import open_study
+from automl_car.search.holding import held
 from automl_car.search.job import Job
 from automl_car.search.ledger import Ledger
 from automl_car.search.lock import only_one
 from automl_car.search.notes import note_study
+from automl_car.search.outage import Waiting
 from automl_car.search.portfolio import portfolio_trials
 from automl_car.search.pruning import PruningRule
 from automl_car.search.stopping import Patience
@@ -71,7 +75,10 @@ def search(workspace: Workspace, config: Config, *, sample: bool, view: View, lo
     study_name = config.search.study or ("sample" if sample else "main")
     catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
     catalog.require_whole()
-    with tracked(view, pick_trackers(catalog, config), workspace.trackers, config) as listening:
+    url = storage_url(workspace.studies, study_name, config.search.storage)
+    waiting = Waiting(config.search.storage_wait, pick_deadline(config, began), view.note)
+    trackers = pick_trackers(catalog, config)
+    with held(url, study_name, waiting), tracked(view, trackers, workspace.trackers, config) as listening:
         return _search(workspace, config, study_name, catalog, sample=sample, view=listening, log=log, began=began)
 
 
@@ -129,11 +136,13 @@ def _search(
             if (slots := executor.slots()) > 1:
                 view.note(f"{slots} folds are trained at a time")
             keeper = _Keeper(workspace, config, study_name, prepared, view)
-            _run(workspace, config, job, prepared, view, keeper)
+            with _at_its_end_without_database(job.deadline, view):
+                _run(workspace, config, job, prepared, view, keeper)
         except KeyboardInterrupt:
             executor.close()  # first of all: what comes now has seconds
             if keeper is not None:
-                keeper.rescue(job.study)
+                with suppress(DatabaseAwayError):
+                    keeper.rescue(job.study)
             raise
         finally:
             executor.close()
@@ -147,6 +156,17 @@ def _search(
             hint="run the same command again, with more time; what is prepared and trained is kept.",
         )
     return outcome
+
+
+@contextmanager
+def _at_its_end_without_database(deadline: float | None, view: View) -> Iterator[None]:
+    """When the time is up while the database is away, the search ends as it would have with it."""
+    try:
+        yield
+    except DatabaseAwayError as error:
+        if deadline is None or time.monotonic() < deadline:
+            raise
+        view.note(f"the time is up: {error.message} What the ledger and the fold store have is used.")
 
 
 def _remove_leftovers(folders: tuple[Path, ...]) -> None:
@@ -226,7 +246,7 @@ def _job(
         {
             "folds": prepared.folds.fingerprint,
             "classes": prepared.dataset.num_classes,
-            "settings": config.model_dump(mode="json"),
+            "settings": told_settings(config),
             "plugins": [dataclasses.asdict(row) for row in catalog.others],
         },
         space=choices,

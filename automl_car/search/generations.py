@@ -20,6 +20,9 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage
 
+from automl_car.search.patient import PatientStorage
+from automl_car.search.server import names_in
+
 GENERATION = "generation"  # user attribute: number, when, trials and why
 CARRIED_FROM = "carried_from"  # user attribute, written first: the Optuna study that the trials were copied from
 SUPERSEDED_BY = "superseded_by"  # user attribute: the Optuna study that goes on with these trials; for people
@@ -61,7 +64,7 @@ def study_of(optuna_name: str) -> str:
 
 def study_names(storage: BaseStorage) -> tuple[str, ...]:
     """All studies of a storage, however many generations they have, sorted."""
-    names = optuna.get_all_study_names(storage)
+    names = _all_names(storage)
     return tuple(sorted({study_of(name) if _is_ours(storage, name) else name for name in names}))
 
 
@@ -119,13 +122,17 @@ def optuna_names(storage: BaseStorage, study: str) -> tuple[str, ...]:
 def _numbered(storage: BaseStorage, study: str) -> dict[str, int]:
     """The Optuna studies that are, or were to become, a generation of this study, with their numbers."""
     numbers = {}
-    for name in optuna.get_all_study_names(storage):
+    for name in _all_names(storage):
         match = _NAME.fullmatch(name)
         if name == study:
             numbers[name] = 1
         elif match and match["study"] == study:
             numbers[name] = int(match["number"])
     return numbers
+
+
+def _all_names(storage: BaseStorage) -> list[str]:
+    return storage.study_names() if isinstance(storage, PatientStorage) else names_in(storage)
 
 
 def _has_trials(storage: BaseStorage, optuna_name: str) -> bool:

@@ -33,10 +33,12 @@ from automl_car.search.generations import (
     study_of,
     utc_now,
 )
+from automl_car.search.holding import held
 from automl_car.search.ledger import Ledger, ledger_of
 from automl_car.search.lock import only_one
 from automl_car.search.notes import copy_notes
 from automl_car.search.opening import open_storage, read_study
+from automl_car.search.outage import Waiting
 from automl_car.search.salvage import trials_of_folds
 from automl_car.search.space import Space
 from automl_car.search.study import METRIC, connect, counted_trials, storage_url
@@ -108,9 +110,10 @@ def undo(studies: Path, name: str, storage: str | None) -> str:
     """
     read_study(studies, name, storage)  # where it is not there, no lock is made
     studies.mkdir(parents=True, exist_ok=True)
-    with only_one(studies, name):
+    url = storage_url(studies, name, storage)
+    with only_one(studies, name), held(url, name, Waiting(0.0, None, lambda text: None)):
         ledger = Ledger(ledger_of(studies, name))
-        backend = open_storage(name, storage_url(studies, name, storage), ledger, lambda text: None)
+        backend = open_storage(name, url, ledger, lambda text: None)
         line = [generation for generation in generations(backend, name) if not generation.undone]
         if len(line) < 2:
             raise StudyError(

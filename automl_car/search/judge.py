@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.curve import curve_to_beat
 from automl_car.errors import StoreError
@@ -13,6 +13,8 @@ from automl_car.records import Epoch, Points, Recipe
 from automl_car.search.evidence import FoldStore, expected_mean, fold_losses
 from automl_car.search.pruning import PruningRule, TrialLosses, fold_spread
 from automl_car.search.study import complete_trials
+
+_ENOUGH = 250  # of the best trials say how hard the folds are
 
 
 class Judge:
@@ -27,10 +29,11 @@ class Judge:
         self._study = study
         self._rule = rule
         self._store = store
+        self._known: tuple[int, list[FrozenTrial]] = (0, [])
 
     def expected(self, done: Mapping[int, float]) -> float:
         """The log loss that a trial with these folds will probably have over all folds."""
-        return expected_mean(done, [fold_losses(trial) for trial in self._complete()])
+        return expected_mean(done, [fold_losses(trial) for trial in self._complete()[:_ENOUGH]])
 
     def why_prune(self, number: int, recipe_id: str, done: Mapping[int, float]) -> str | None:
         """Why the trial is pruned, or None when it goes on."""
@@ -62,10 +65,13 @@ class Judge:
 
     def _complete(self) -> list[FrozenTrial]:
         """Complete trials, best first; equal recipes once."""
-        unique: dict[str, FrozenTrial] = {}
-        for trial in complete_trials(self._study):
-            unique.setdefault(trial.user_attrs["recipe_id"], trial)
-        return list(unique.values())
+        count = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        if count != self._known[0]:  # they do not change, so as long as there are as many, they are the same
+            unique: dict[str, FrozenTrial] = {}
+            for trial in complete_trials(self._study):
+                unique.setdefault(trial.user_attrs["recipe_id"], trial)
+            self._known = (count, list(unique.values()))
+        return self._known[1]
 
     def _read(self, trial: FrozenTrial) -> TrialLosses | None:
         """Its losses, or None where a fold is missing or damaged: the next start of the search mends that."""

@@ -28,6 +28,7 @@ from automl_car.errors import StoreError
 from automl_car.files import make_folder, sync_folder, write_atomically
 from automl_car.search.generations import GENERATION, study_of
 from automl_car.search.notes import notes_by_trial
+from automl_car.search.patient import PatientStorage
 
 FILE = "trials.jsonl"
 LEDGER = "ledger"  # user attribute: names the ledger that a study's records are in
@@ -103,6 +104,8 @@ class Ledger:
         Raises:
             OSError: the disk is full; the ledger is as it was.
         """
+        if isinstance(study._storage, PatientStorage):
+            study._storage.flush()  # the database comes first
         if not study.user_attrs.get(LEDGER):
             study.set_user_attr(LEDGER, self.id or uuid.uuid4().hex)
         self._append([_line(record) for record in self._changes(study)])

@@ -18,6 +18,7 @@ from automl_car.search.generations import generations, study_names
 from automl_car.search.ledger import ledger_of
 from automl_car.search.opening import read_study
 from automl_car.search.study import INTERRUPTED, connect, state_word
+from automl_car.urls import without_password
 
 logger = logging.getLogger("automl_car")
 
@@ -117,7 +118,10 @@ def latest_study(folder: Path, storage: str | None = None) -> str:
     if storage:
         rows = sorted(list_studies(folder, storage), key=lambda row: row.last)
         if not rows:
-            raise StudyError(f"There is no study in {storage}.", hint="`automl-car search --storage URL` makes one.")
+            raise StudyError(
+                f"There is no study in {without_password(storage)}.",
+                hint="`automl-car search --storage URL` makes one.",
+            )
         return rows[-1].name
     names = _in_folder(folder)
     if not names:

@@ -9,14 +9,20 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import AutomlCarError, NoStudyError, StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.database import is_damage, sqlite_path, unusable, why_damaged
+from automl_car.search.fewer import FewerTrials
 from automl_car.search.generations import current_generation
+from automl_car.search.holding import held_storage
 from automl_car.search.refusals import refusals_told
+from automl_car.search.server import is_server, read_server
+from automl_car.urls import without_password
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -53,7 +59,7 @@ def state_word(state: TrialState, *, interrupted: bool) -> str:
     return "stopped" if state == TrialState.FAIL and interrupted else _WORDS[state]
 
 
-def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> optuna.samplers.TPESampler:
+def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> BaseSampler:
     """The sampler of the trial that comes after `ended_trials` others.
 
     Each trial has a sampler of its own, seeded by its place in the study: one seed for all would repeat its points when
@@ -61,29 +67,42 @@ def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> optuna.sa
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate, group
-        return optuna.samplers.TPESampler(
+        sampler = optuna.samplers.TPESampler(
             multivariate=True,
             group=True,
             constant_liar=True,
             n_startup_trials=startup_trials,
             seed=int(fingerprint([seed, ended_trials]), 16) % 2**32,
         )
+    return FewerTrials(sampler)
 
 
-def connect(url: str) -> optuna.storages.RDBStorage:
-    """The storage at `url`. SQLite is put into write-ahead mode, so that a dashboard can read while a search writes."""
+def connect(url: str) -> BaseStorage:
+    """The storage at `url`; of a server's database, the one that the search of this process holds, if it does.
+
+    Raises:
+        ConfigError: the URL is wrong, or its driver is not installed.
+        MachineError: the file or the server cannot be used.
+    """
     path = sqlite_path(url)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with refusals_told(path):
-            connection = sqlite3.connect(path, timeout=60)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-        storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-        sqlalchemy.event.listen(storage.engine, "connect", _spare_the_disk)
-        storage.engine.dispose()  # connections that were made before do not know of it
-        return storage
-    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+        return connect_file(path)
+    if is_server(url):
+        return held_storage(url) or read_server(url)
+    return optuna.storages.RDBStorage(url)
+
+
+def connect_file(path: Path) -> optuna.storages.RDBStorage:
+    """The storage in a SQLite file, in write-ahead mode, so that a dashboard can read while a search writes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with refusals_told(path):
+        connection = sqlite3.connect(path, timeout=60)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    sqlalchemy.event.listen(storage.engine, "connect", _spare_the_disk)
+    storage.engine.dispose()  # connections that were made before do not know of it
+    return storage
 
 
 def _spare_the_disk(connection: sqlite3.Connection, record: object) -> None:
@@ -119,7 +138,9 @@ def load_study(name: str, url: str) -> optuna.Study:
         if path is None:
             raise
         raise (_damaged(path, str(error)) if is_damage(error) else unusable(path, error)) from error
-    raise NoStudyError(f"There is no study `{name}` in {url}.", hint="`automl-car studies` lists those there are.")
+    raise NoStudyError(
+        f"There is no study `{name}` in {without_password(url)}.", hint="`automl-car studies` lists those there are."
+    )
 
 
 def _damaged(path: Path, why: str) -> StudyError:

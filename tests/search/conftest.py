@@ -158,6 +158,7 @@ class Desk:
     seed: int = 0
     owners: dict[str, str] = field(default_factory=dict)  # of what can be struck
     first: tuple[dict[str, Any], ...] | None = None
+    storage: str | None = None
 
     def ledger(self) -> Ledger:
         return Ledger.open(self.folder / "checkpoints" / "main", self.view.note)
@@ -165,7 +166,7 @@ class Desk:
     def study(self, ledger: Ledger | None = None) -> optuna.Study:
         return open_study(
             "main",
-            storage_url(self.folder / "studies", "main", None),
+            storage_url(self.folder / "studies", "main", self.storage),
             {"folds": FOLDS.fingerprint, "classes": 2, "settings": {}},
             space=self.space,
             note=self.view.note,
