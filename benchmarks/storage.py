@@ -76,6 +76,9 @@ class Instant:
 
         return Machine("cpu", "CPU", 2)
 
+    def slots(self) -> int:
+        return 1
+
     def submit(self, task: Any) -> Future[Any]:
         from automl_car.records import FoldResult
 
