@@ -70,6 +70,12 @@ def search(
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop when N trials brought no gain worth having. Default: never.")
     ] = None,
+    executor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where folds are trained: local, ray. Default: local.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The executor's cluster, such as auto or host:port.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Measure for a minute what the search will cost, and stop.")
     ] = False,
@@ -96,6 +102,8 @@ def search(
             "search.storage": storage,
             "search.warm_start": from_here(warm_start),
             "search.patience": patience,
+            "search.executor": executor,
+            "search.address": address,
             "data.directory": data.resolve() if data else None,
             "data.folds": folds,
             "training.epochs": epochs,

@@ -28,6 +28,7 @@ from automl_car.pipeline.choices import (
     pick_tunings,
 )
 from automl_car.pipeline.ensembling import ensemble
+from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.pipeline.reading import read_photos
@@ -39,7 +40,7 @@ from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.driver import run_search
 from automl_car.search.evidence import FoldStore
-from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.executor import Executor
 from automl_car.search.first import first_trials
 from automl_car.search.growth import open_study
 from automl_car.search.job import Job
@@ -93,7 +94,7 @@ def _search(
         require_allowed_study(workspace, config, study_name, catalog)
         written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
         _remove_leftovers(written)
-        executor = LocalExecutor(view.trained, log)
+        executor = open_executor(catalog, config, view, log)
         keeper = None
         try:
             prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)

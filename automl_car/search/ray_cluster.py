@@ -1,0 +1,153 @@
+"""A connection with a cluster of Ray: what its nodes have now, and how much of that a fold takes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from automl_car.errors import MachineError
+
+CLIENT = "ray://"
+_STORE_BYTES = 100 * 2**20  # of a Ray of this machine, for objects: epochs and results are a few kilobytes
+_FRESH_SECONDS = 1.0  # that a count of the nodes is good for
+_PING_SECONDS = 5.0
+_AGAIN = "and run the same command again; what is finished is kept."
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a fold takes of a node: cores, and GPUs."""
+
+    cpus: int
+    gpus: float
+
+    def slots(self, node: dict[str, float]) -> int:
+        """How many folds a node has room for, when nothing else runs there.
+
+        Example:
+            >>> Needs(4, 1).slots({"CPU": 16.0, "GPU": 8.0}), Needs(4, 0).slots({"CPU": 16.0})
+            (4, 4)
+        """
+        by_gpus = node.get("GPU", 0.0) // self.gpus if self.gpus else float("inf")
+        return int(min(node.get("CPU", 0.0) // self.cpus, by_gpus))
+
+
+def pick_needs(nodes: Sequence[dict[str, float]], cpus: int, gpus: float) -> Needs:
+    """What a fold takes, where the settings leave it to the nodes that are there.
+
+    Where any node has a GPU, folds are trained on GPUs alone: those of one search should come from one kind of device.
+
+    Args:
+        nodes: resources of each by their name in Ray.
+        cpus: of a fold; 0: all of the smallest node, divided by the folds that its GPUs have room for.
+        gpus: of a fold; -1: one where a node has one.
+
+    Example:
+        >>> pick_needs([{"CPU": 64, "GPU": 8}, {"CPU": 32}], 0, -1)
+        Needs(cpus=8, gpus=1.0)
+        >>> pick_needs([{"CPU": 8}, {"CPU": 2}, {"CPU": 0}], 0, -1)
+        Needs(cpus=2, gpus=0.0)
+    """
+    share = gpus if gpus >= 0 else 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
+    usable = [node for node in nodes if node.get("CPU", 0) >= 1 and node.get("GPU", 0) >= share]
+    folds = [max(1.0, node.get("GPU", 0) // share) if share else 1.0 for node in usable]
+    fair = [int(node["CPU"] // count) for node, count in zip(usable, folds, strict=True)]
+    return Needs(cpus or max(1, min(fair, default=1)), float(share))
+
+
+class Cluster:
+    """A connection that is open.
+
+    Attributes:
+        needs: of a fold; they stay as they were when the connection was opened.
+        remote: whether it goes through Ray Client, whose tasks tell nothing before they end.
+    """
+
+    def __init__(self, ray: Any, address: str, cpus: int, gpus: float, *, ours: bool) -> None:
+        self.ray = ray
+        self.remote = address.startswith(CLIENT)
+        self._address = address
+        self._ours = ours
+        self._counting = threading.Lock()
+        self._nodes: tuple[dict[str, float], ...] = ()
+        self._counted = -_FRESH_SECONDS
+        self.needs = pick_needs(self.nodes(), cpus, gpus)
+        self._head = "" if self.remote else str(ray.get_runtime_context().gcs_address)
+
+    def nodes(self) -> tuple[dict[str, float], ...]:
+        """Resources of each node that is alive."""
+        with self._counting:
+            if time.monotonic() - self._counted >= _FRESH_SECONDS:
+                self._nodes = tuple(dict(node["Resources"]) for node in self.ray.nodes() if node["Alive"])
+                self._counted = time.monotonic()
+            return self._nodes
+
+    def slots(self) -> int:
+        """Folds that all nodes have room for now; 1 while there is none, as one may come."""
+        return max(1, sum(self.needs.slots(node) for node in self.nodes()))
+
+    def describe(self) -> str:
+        """What there is, in a sentence for a person."""
+        nodes, slots = self.nodes(), sum(self.needs.slots(node) for node in self.nodes())
+        where = "this machine" if not self._address else f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}"
+        gpus = f" and {self.needs.gpus:g} GPU" if self.needs.gpus else ""
+        fold = f"{self.needs.cpus} core{'s' if self.needs.cpus != 1 else ''}{gpus}"
+        if not slots:
+            return f"Ray, {where}: no node has {fold} for a fold; the search waits until one joins"
+        return f"Ray, {where}: {slots} fold{'s' if slots != 1 else ''} at a time, each with {fold}"
+
+    def answers(self) -> bool:
+        """Whether the head can be reached."""
+        if not self._head:
+            return True  # Ray Client raises an error by itself
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _PING_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Hang up, if the connection was made here."""
+        if self._ours:
+            self.ray.shutdown()
+
+
+def connect(address: str, cpus: int, gpus: float) -> Cluster:
+    """Connect with a cluster, or start a Ray of this machine.
+
+    Args:
+        address: empty: this machine; "auto": the cluster that it belongs to; else "host:port" or "ray://host:port".
+        cpus, gpus: see `pick_needs`.
+
+    Raises:
+        MachineError: there is no cluster, or its Ray or Python is another one than here.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray that is started here would report its use
+    # Ray takes a task's cores for its number of threads; what was set by hand stays.
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+        here = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+        try:
+            ray.init(address or "local", **quiet, **({} if address else here))
+        except Exception as error:  # of many kinds, from ConnectionError to RuntimeError
+            raise _unreachable(address, error) from error
+    return Cluster(ray, address, cpus, gpus, ours=ours)
+
+
+def _unreachable(address: str, error: Exception) -> MachineError:
+    words = str(error).strip().partition("\n")[0]
+    if not address:
+        return MachineError(f"Ray cannot be started on this machine: {type(error).__name__}: {words}")
+    return MachineError(
+        f"There is no cluster of Ray at `{address}`: {type(error).__name__}: {words}",
+        hint=f"look at it with `ray status --address {address}` {_AGAIN}",
+    )
