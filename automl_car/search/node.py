@@ -10,9 +10,10 @@ from __future__ import annotations
 import atexit
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -27,6 +28,17 @@ from automl_car.search.wire import Packed, Task, packed, unpacked
 
 Answer = Machine | Epoch | Progress | FoldResult | Speed | AutomlCarError
 _LOOK_SECONDS = 0.5  # between two looks at whether the engine has ended this
+_INSTALL = "install the same distribution on every node."
+_SHARE = "put the file on a file system that every node has under the same path."
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A plugin that a node must have: its name and version, and whether pip installs it or it is a file."""
+
+    name: str
+    version: str
+    installed: bool
 
 
 @dataclass(frozen=True)
@@ -36,14 +48,16 @@ class Order:
     Attributes:
         task: with the seconds that are left for it; None where nothing but the machine is asked for.
         log: of the driver; the training process writes beside it.
-        plugins: (name, version) of each plugin that the driver found and that does not come with automl-car.
+        plugins: those that the driver found and that do not come with automl-car.
         version: of automl-car, where the order comes from.
+        sent: time of day when it was made.
     """
 
     task: Packed | None
     log: str
-    plugins: tuple[tuple[str, str], ...] = ()
+    plugins: tuple[Wanted, ...] = ()
     version: str = __version__
+    sent: float = field(default_factory=time.time)
 
 
 def make_order(task: Task | None, log: Path) -> Order:
@@ -58,10 +72,11 @@ def make_order(task: Task | None, log: Path) -> Order:
     return Order(packed(here), str(log.absolute()), plugin_versions(sources))
 
 
-def plugin_versions(sources: PluginSources) -> tuple[tuple[str, str], ...]:
-    """Name and version of each plugin that does not come with automl-car; no code of any is run."""
+def plugin_versions(sources: PluginSources) -> tuple[Wanted, ...]:
+    """Each plugin that does not come with automl-car; no code of any is run."""
     found = [plugin for plugin in find_plugins(sources) if plugin.origin != "bundled"]
-    return tuple((plugin.name, plugin.version()) for plugin in found if plugin.name not in sources.disabled)
+    wanted = [plugin for plugin in found if plugin.name not in sources.disabled]
+    return tuple(Wanted(plugin.name, plugin.version(), plugin.origin == "installed") for plugin in wanted)
 
 
 def answers(order: Order) -> Iterator[Answer]:
@@ -70,7 +85,7 @@ def answers(order: Order) -> Iterator[Answer]:
     When it is broken off (the iterator is closed, or KeyboardInterrupt is raised in it), the training process is ended.
     """
     try:
-        task = None if order.task is None else unpacked(order.task)
+        task = _unpacked(order)
         _require_same(order, task)
         executor = _training.executor(Path(order.log))
         yield executor.machine()
@@ -81,6 +96,16 @@ def answers(order: Order) -> Iterator[Answer]:
     except BaseException:
         _training.end()
         raise
+
+
+def _unpacked(order: Order) -> Task | None:
+    """The task, with what is left of its time: it may have waited for a node. Clocks of nodes agree, but for moments."""
+    if order.task is None:
+        return None
+    task, left = order.task
+    if left is None:
+        return unpacked(order.task)
+    return unpacked((task, left - max(0.0, time.time() - order.sent)))
 
 
 def _follow(executor: LocalExecutor, task: Task) -> Iterator[Answer]:
@@ -110,20 +135,24 @@ def _require_same(order: Order, task: Task | None) -> None:
             f"The node `{node}` has version {__version__} of automl-car, and the search runs with {order.version}.",
             hint="install the same version on every node.",
         )
-    if isinstance(task, FoldTask) and not task.directory.is_dir():
+    if task is None:
+        return
+    fetches = getattr(task, "exchange", None) is not None  # then files come from there, and distributions do not
+    if isinstance(task, FoldTask) and not fetches and not task.directory.is_dir():
         raise MachineError(
             f"The node `{node}` has no folder `{task.directory}`, where the folds are kept.",
             hint="put the workspace on a file system that every node has under the same path.",
         )
-    here = dict(plugin_versions(task.plugins)) if task is not None and order.plugins else {}
-    for name, version in order.plugins:
-        if here.get(name) != version:
-            other = f"has version {here[name] or 'unknown'} of" if name in here else "does not have"
-            raise MachineError(
-                f"The node `{node}` {other} the plugin `{name}`, version {version or 'unknown'}.",
-                hint="put the file on a file system that every node has under the same path, or install the same "
-                "distribution on every node.",
-            )
+    wanted = [plugin for plugin in order.plugins if plugin.installed or not fetches]
+    here = {plugin.name: plugin.version for plugin in plugin_versions(task.plugins)} if wanted else {}
+    for plugin in wanted:
+        if here.get(plugin.name) != plugin.version:
+            raise MachineError(_differs(node, plugin, here), hint=_INSTALL if plugin.installed else _SHARE)
+
+
+def _differs(node: str, plugin: Wanted, here: Mapping[str, str]) -> str:
+    other = f"has version {here[plugin.name] or 'unknown'} of" if plugin.name in here else "does not have"
+    return f"The node `{node}` {other} the plugin `{plugin.name}`, version {plugin.version or 'unknown'}."
 
 
 # ---- the training process -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from automl_car.catalog.records import ExecutorContext
 from automl_car.errors import AutomlCarError, ConfigError, ExecutorError, MachineError, ProcessLostError
 from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.search.node import Answer, Order, answers, make_order
-from automl_car.search.ray_cluster import Cluster, connect
+from automl_car.search.ray_cluster import Cluster, Share, connect
 from automl_car.search.ray_errors import explain, head_is_lost
 
 Watch = Callable[[FoldTask, Epoch | Progress], None]
@@ -31,22 +31,17 @@ _PATIENCE = 4  # looks in vain; Ray itself would end this process after a minute
 _MOST_LOADERS = 16
 
 
-def open_ray(context: ExecutorContext, *, cpus: int, gpus: float) -> RayExecutor:
+def open_ray(context: ExecutorContext, share: Share) -> RayExecutor:
     """Connect with a cluster, or start a Ray of this machine.
-
-    Args:
-        cpus, gpus: see `ray_cluster.pick_needs`.
 
     Raises:
         ConfigError: a setting is wrong.
         MachineError: the cluster cannot be reached, or no Ray can be started.
     """
-    if cpus < 0 or (gpus < 0 and gpus != -1):
-        raise ConfigError(
-            f"settings: executors.ray: `cpus: {cpus}` or `gpus: {gpus:g}` is wrong: "
-            "write a whole number of at least 0, and a number of at least 0 or -1."
-        )
-    cluster = connect(context.address, cpus, gpus)
+    wrong = {"cpus": share.cpus < 0, "gpus": share.gpus < 0 and share.gpus != -1, "at_least": share.at_least < 1}
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        raise ConfigError(f"settings: executors.ray.{name}: `{getattr(share, name):g}` is wrong: it is too small.")
+    cluster = connect(context.address, share)
     context.note(cluster.describe())
     return RayExecutor(context.watch, context.log, cluster)
 
@@ -225,10 +220,10 @@ def _name(task: FoldTask | SpeedTask) -> str:
 
 
 def _answer(future: Future[Any], answer: object) -> None:
-    with contextlib.suppress(Exception):  # it was given up meanwhile
+    with contextlib.suppress(InvalidStateError):  # it was given up meanwhile
         future.set_result(answer)
 
 
 def _fail(future: Future[Any], error: AutomlCarError) -> None:
-    with contextlib.suppress(Exception):  # it has an answer
+    with contextlib.suppress(InvalidStateError):  # it has an answer
         future.set_exception(error)

@@ -20,6 +20,21 @@ _AGAIN = "and run the same command again; what is finished is kept."
 
 
 @dataclass(frozen=True)
+class Share:
+    """What the settings say of a fold's share of a cluster.
+
+    Attributes:
+        cpus, gpus: see `pick_needs`.
+        at_least: folds that are handed to Ray at a time, though fewer may have room; a cluster that grows on demand
+            grows for those that wait.
+    """
+
+    cpus: int = 0
+    gpus: float = -1.0
+    at_least: int = 1
+
+
+@dataclass(frozen=True)
 class Needs:
     """What a fold takes of a node: cores, and GPUs."""
 
@@ -68,7 +83,7 @@ class Cluster:
         remote: whether it goes through Ray Client, whose tasks tell nothing before they end.
     """
 
-    def __init__(self, ray: Any, address: str, cpus: int, gpus: float, *, ours: bool) -> None:
+    def __init__(self, ray: Any, address: str, share: Share, *, ours: bool) -> None:
         self.ray = ray
         self.remote = address.startswith(CLIENT)
         self._address = address
@@ -76,7 +91,8 @@ class Cluster:
         self._counting = threading.Lock()
         self._nodes: tuple[dict[str, float], ...] = ()
         self._counted = -_FRESH_SECONDS
-        self.needs = pick_needs(self.nodes(), cpus, gpus)
+        self.needs = pick_needs(self.nodes(), share.cpus, share.gpus)
+        self._at_least = max(1, share.at_least)
         self._head = "" if self.remote else str(ray.get_runtime_context().gcs_address)
 
     def nodes(self) -> tuple[dict[str, float], ...]:
@@ -88,8 +104,8 @@ class Cluster:
             return self._nodes
 
     def slots(self) -> int:
-        """Folds that all nodes have room for now; 1 while there is none, as one may come."""
-        return max(1, sum(self.needs.slots(node) for node in self.nodes()))
+        """Folds that all nodes have room for now, and not less than `at_least`, as nodes may come."""
+        return max(self._at_least, sum(self.needs.slots(node) for node in self.nodes()))
 
     def describe(self) -> str:
         """What there is, in a sentence for a person."""
@@ -118,12 +134,12 @@ class Cluster:
             self.ray.shutdown()
 
 
-def connect(address: str, cpus: int, gpus: float) -> Cluster:
+def connect(address: str, share: Share) -> Cluster:
     """Connect with a cluster, or start a Ray of this machine.
 
     Args:
         address: empty: this machine; "auto": the cluster that it belongs to; else "host:port" or "ray://host:port".
-        cpus, gpus: see `pick_needs`.
+        share: see there.
 
     Raises:
         MachineError: there is no cluster, or its Ray or Python is another one than here.
@@ -140,7 +156,7 @@ def connect(address: str, cpus: int, gpus: float) -> Cluster:
             ray.init(address or "local", **quiet, **({} if address else here))
         except Exception as error:  # of many kinds, from ConnectionError to RuntimeError
             raise _unreachable(address, error) from error
-    return Cluster(ray, address, cpus, gpus, ours=ours)
+    return Cluster(ray, address, share, ours=ours)
 
 
 def _unreachable(address: str, error: Exception) -> MachineError:
