@@ -29,6 +29,7 @@ _CLOSING_SECONDS = 5.0  # for tasks to end their training processes; Ctrl-C has 
 _HEAD_SECONDS = 5.0  # between two looks at the head
 _PATIENCE = 4  # looks in vain; Ray itself would end this process after a minute
 _MOST_LOADERS = 16
+_HELLOS = 3  # nodes that are asked what they are, should they be lost meanwhile
 
 
 def open_ray(context: ExecutorContext, share: Share) -> RayExecutor:
@@ -83,9 +84,20 @@ class RayExecutor:
         threading.Thread(target=self._watch_head, name="head of Ray", daemon=True).start()
 
     def machine(self) -> Machine:
-        """What the first node that answered found, with the cores of one fold; waits for a node."""
-        if self._machine is None:
-            self._hello.result()
+        """What the first node that answered found, with the cores of one fold; waits for a node.
+
+        Raises:
+            ProcessLostError: one node after the other was lost.
+            AutomlCarError: what else went wrong there.
+        """
+        for again in reversed(range(_HELLOS)):
+            try:
+                self._hello.result()
+                break
+            except ProcessLostError:
+                if not again:
+                    raise
+                self._hello = self._send(None)
         assert self._machine is not None
         return self._machine
 
@@ -111,8 +123,7 @@ class RayExecutor:
         self._ended.set()
         if self._lost is None:
             for errand in running:
-                with contextlib.suppress(Exception):  # it may just have ended
-                    self._cluster.ray.cancel(errand.stream)
+                self._cancel(errand)
             until = time.monotonic() + _CLOSING_SECONDS
             for errand in running:
                 if errand.thread is not None:
@@ -132,12 +143,19 @@ class RayExecutor:
         errand.thread.start()
         return errand.future
 
+    def _cancel(self, errand: _Errand) -> None:
+        """Let its node break off what it does; there it raises KeyboardInterrupt."""
+        if errand.stream is not None and self._lost is None:
+            with contextlib.suppress(self._cluster.ray.exceptions.RayError, ValueError):  # it has ended, or its node has
+                self._cluster.ray.cancel(errand.stream)
+
     # ---- in the thread of a task ----
 
     def _run(self, errand: _Errand) -> None:
         try:
             answer = self._ask(errand)
         except Exception as error:
+            self._cancel(errand)  # it may go on, where it was given up for the node's sake
             closed = ExecutorError("The training process was ended with the search.")
             told = explain(error)
             told.__cause__ = None if told is error else error
