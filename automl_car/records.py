@@ -211,6 +211,7 @@ class FoldTask:
         test_fold: a fold that plays the test set: its rows are not trained on, and the test logits are theirs. None
             for the real test set.
         checkpoint_seconds: an epoch that takes so long is kept on the disk; a fold that was killed goes on after it.
+        trial: number of the trial that waits for it, for whoever watches; None for refits, and where a fold is mended.
     """
 
     recipe: Recipe
@@ -225,6 +226,7 @@ class FoldTask:
     to_beat: Points = ()
     test_fold: int | None = None
     checkpoint_seconds: float = 60.0
+    trial: int | None = None
 
     @property
     def fold_directory(self) -> Path:
@@ -242,11 +244,21 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a training process found: device type ("cpu", "cuda" or "mps"), its name, and the host's cores."""
+    """What a training process found.
+
+    Attributes:
+        device: "cpu", "cuda" or "mps".
+        name: of the device.
+        cores: of the host.
+        devices: GPUs that the process could have taken; 1 where there are none.
+        memory: bytes of the GPU; 0 where it is none, or unknown.
+    """
 
     device: str
     name: str
     cores: int
+    devices: int = 1
+    memory: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ else writes into that folder meanwhile, so a temporary file in it is what a kill
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 
 CHECKPOINT = "checkpoint.json"
@@ -26,11 +27,13 @@ def drop_checkpoint(directory: Path) -> None:
             directory.rmdir()
 
 
-def drop_checkpoints(recipe: Path) -> None:
-    """Remove the checkpoints of all folds of a recipe that has ended for good.
+def drop_checkpoints(recipe: Path, *, but: Collection[Path] = ()) -> None:
+    """Remove the checkpoints of the folds of a recipe that has ended for good.
 
     Args:
         recipe: checkpoints/<study>/<recipe id>.
+        but: folders of folds that are trained just now.
     """
     for path in (*recipe.glob("fold-*"), *recipe.glob("refit-*")):
-        drop_checkpoint(path)
+        if path not in but:
+            drop_checkpoint(path)

@@ -28,15 +28,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Play:
-    """A trial that has ended.
+    """A trial that has ended, or that has begun.
 
     Attributes:
-        log_loss: over all folds, or what it would probably have been; infinite when it diverged.
-        seconds: that it took, pruned or not: this is what another trial of the arm will cost.
+        log_loss: over all folds, or what it will probably be; infinite when it diverged; None while nothing is known.
+        seconds: that it took, pruned or not: this is what another trial of the arm will cost; 0 while it is None.
     """
 
     arm: Arm
-    log_loss: float
+    log_loss: float | None
     seconds: float
 
 
@@ -45,7 +45,7 @@ def choose_arm(arms: Sequence[Arm], plays: Sequence[Play], *, floor: int, k: int
 
     Args:
         arms: those that may be played, in the order in which they are tried first.
-        plays: trials that have ended, of these and other arms.
+        plays: trials that have ended or begun, of these and other arms.
         floor: trials that every backbone gets before any is chosen for its gain.
         k: a trial gains where it is better than the k-th best one: so many become members.
     """
@@ -62,25 +62,31 @@ def choose_arm(arms: Sequence[Arm], plays: Sequence[Play], *, floor: int, k: int
     if unplayed:
         return unplayed[0]
     gains = gains_per_second(plays, k=k)
-    return max(arms, key=lambda arm: gains[arm])
+    return max(arms, key=lambda arm: gains.get(arm, 0.0))
 
 
 def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
     """Expected improvement on the k-th best log loss per second, by arm.
 
     The log loss of an arm's next trial is taken to be spread like those of its former ones, each blurred by a normal
-    kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it.
+    kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it. Trials of which nothing is known yet
+    count neither as good nor as bad; an arm that has no others is not among the results.
     """
-    ranked = sorted(play.log_loss for play in plays if math.isfinite(play.log_loss))
+    known = [play for play in plays if play.log_loss is not None]
+    ranked = sorted(_finite(known))
     target = ranked[min(k, len(ranked)) - 1] if ranked else 0.0
     gains = {}
-    for arm in {play.arm for play in plays}:
-        own = [play for play in plays if play.arm == arm]
-        losses = [play.log_loss for play in own if math.isfinite(play.log_loss)]
+    for arm in {play.arm for play in known}:
+        own = [play for play in known if play.arm == arm]
+        losses = _finite(own)
         width = max(_kernel_width(losses), _SMALLEST_WIDTH * target, 1e-9)
         gain = sum(expected_improvement(target - loss, width) for loss in losses) / len(own)
         gains[arm] = gain / _cost(statistics.fmean(play.seconds for play in own))
     return gains
+
+
+def _finite(plays: Sequence[Play]) -> list[float]:
+    return [play.log_loss for play in plays if play.log_loss is not None and math.isfinite(play.log_loss)]
 
 
 def _cost(seconds: float) -> float:

@@ -82,7 +82,7 @@ class Chooser:
         """
         space, strikes = self._job.space, self._job.strikes
         heads = {
-            name: min((play.log_loss for play in plays if play.arm == Arm("head", name)), default=math.inf)
+            name: min((_known(play) for play in plays if play.arm == Arm("head", name)), default=math.inf)
             for name in space.backbones
         }
         arms = [Arm(tuning, name) for tuning in strikes.tunings(space) for name in strikes.backbones(space)]
@@ -95,7 +95,7 @@ class Chooser:
         return sorted(arms, key=order)
 
     def _plays(self) -> list[Play]:
-        """Trials that have ended for good, those that failed among them, and those that wait after their first fold."""
+        """Trials that have ended for good, those that failed among them, and those that have begun."""
         plays = []
         for trial in self._job.study.get_trials(deepcopy=False):
             interrupted = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED)
@@ -117,8 +117,11 @@ class Chooser:
         begun = any(trial.user_attrs.get(BEGINS) for trial in study.get_trials(deepcopy=False))
         if set(self._job.strikes.tunings(space)) != {"full", "head"} or begun:
             return
-        order = [arm.backbone for arm in self._arms(self._plays()) if arm.tuning == "full"]
-        self._view.note(f"fine-tuning begins with {order[0]}, whose head is the best so far")
+        plays = self._plays()
+        order = [arm.backbone for arm in self._arms(plays) if arm.tuning == "full"]
+        has_ended = any(play.arm == Arm("head", order[0]) and play.log_loss is not None for play in plays)
+        why = ", whose head is the best so far" if has_ended else ""
+        self._view.note(f"fine-tuning begins with {order[0]}{why}")
         for params in fine_tunings(space, order, self._job.strikes.left_out):
             study.enqueue_trial(params, user_attrs={BEGINS: True}, skip_if_exists=True)
 
@@ -194,13 +197,22 @@ class Chooser:
         return Arm(tuning, backbone) if tuning and backbone else None
 
 
-def _worth(trial: FrozenTrial) -> float:
-    """Its log loss, or what it would probably have been; infinite when it failed or diverged, however it began."""
+def _worth(trial: FrozenTrial) -> float | None:
+    """Its log loss, or what it will probably be; infinite when it failed or diverged, however it began.
+
+    None while it runs and has no fold yet: it was tried, and nobody knows what it is worth.
+    """
     if trial.state == TrialState.COMPLETE and trial.value is not None:
         return trial.value
+    if trial.state == TrialState.RUNNING and not trial.intermediate_values:
+        return None
     if trial.state == TrialState.FAIL or trial.user_attrs.get(DIVERGED) or not trial.intermediate_values:
         return math.inf
     return trial.intermediate_values[max(trial.intermediate_values)]
+
+
+def _known(play: Play) -> float:
+    return math.inf if play.log_loss is None else play.log_loss
 
 
 def _tuning(trial: FrozenTrial) -> Any:

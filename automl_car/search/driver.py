@@ -1,6 +1,7 @@
-"""The loop of a search: trial after trial, until there are enough of them, or no time is left, or no more pay.
+"""The loop of a search: trials, until there are enough of them, or no time is left, or no more pay.
 
 The driver never trains. It asks Optuna, hands fold tasks to an executor, and reads finished folds from the fold store.
+Trials fill the executor's slots; how they wait for their folds and go on is in `flight.py`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,16 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from automl_car.errors import StudyError
 from automl_car.records import Recipe
+from automl_car.search.ends import Ends
 from automl_car.search.evidence import FoldStore
-from automl_car.search.job import Job, Outcome, View
+from automl_car.search.flight import Flight
+from automl_car.search.job import Job, View
 from automl_car.search.judge import Judge
 from automl_car.search.retrying import train
-from automl_car.search.strikes import Strikes
 from automl_car.search.study import FIXED, INTERRUPTED, close_interrupted, complete_trials, counted_trials
-from automl_car.search.trial import Run, fold_task, run_trial, stored
+from automl_car.search.trial import fold_task, run_trial, stored
 
-MAX_EQUAL_FAILURES = 3
 GATHERING_SHARE = 0.25  # of the time limit, in which trials wait for each other after their first fold
 
 
@@ -52,28 +52,37 @@ def run_search(
     job.record(job.study)
     _mend_complete_trials(job, view)
     judge = Judge(job.study, job.rule, FoldStore(job.directory, job.labels))
-    ends, began = _Ends(after_complete, job.strikes, view), time.monotonic()
-    paused: list[tuple[float, Run]] = []
+    flight = Flight(job, view, Ends(after_complete, job.strikes, view).take)
+    gathering, ended = _Gathering(job, flight, view), False
     try:
-        while counted_trials(job.study) + len(paused) < trials and not _time_is_up(job):
-            job.strikes.require_something(job.space)
-            _end_left_out(job)
-            _enqueue_next(job.study, [params for params in first if not job.strikes.rule_out(params, job.space)])
-            if end := before_trial():
-                view.note(end)
-                break
-            run = run_trial(job, judge, view)
-            expected = ends.advance(run)
-            if expected is not None:
-                paused.append((expected, run))
-                if job.rule and len(paused) == 1 and _gathers(job, 1, began):
-                    view.note(f"the first {job.rule.startup_trials} trials get one fold each before the best go on")
-            if not _gathers(job, len(paused), began):
-                _settle(paused, ends)
-        _settle(paused, ends)
+        while True:
+            more = not ended and counted_trials(job.study) + flight.begun < trials and not _time_is_up(job)
+            gathering.let_go(more=more)
+            if more and flight.has_room and not gathering.is_full:
+                ended = _ends_here(job, first, before_trial, view)
+                if not ended:
+                    flight.begin(run_trial(job, judge, view))
+            elif flight.begun:
+                if not _time_is_up(job):
+                    flight.fill()
+                flight.wait()
+            else:
+                return
     finally:
-        for _, run in paused:
-            run.close()  # those are interrupted, and go on when the search does
+        flight.close()
+
+
+# ---- before a trial -------------------------------------------------------------------------------------------------
+
+
+def _ends_here(job: Job, first: Sequence[dict[str, Any]], before_trial: Callable[[], str | None], view: View) -> bool:
+    """Settle what the next trial begins with; whether the search ends here instead, which is told."""
+    job.strikes.require_something(job.space)
+    _end_left_out(job)
+    _enqueue_next(job.study, [params for params in first if not job.strikes.rule_out(params, job.space)])
+    if end := before_trial():
+        view.note(end)
+    return bool(end)
 
 
 def _enqueue_next(study: optuna.Study, first: Sequence[dict[str, Any]]) -> None:
@@ -98,60 +107,73 @@ def _end_left_out(job: Job) -> None:
         job.study.tell(trial, state=TrialState.FAIL)
 
 
-def _gathers(job: Job, paused: int, began: float) -> bool:
-    """Whether trials wait after their first fold, as there are too few others to compare them with.
+# ---- after its first fold -------------------------------------------------------------------------------------------
+
+
+class _Gathering:
+    """Lets trials wait after their first fold, as long as there are too few others to compare them with.
 
     One trial is trained to its end, so that there is a submission. Then each of the first trials gets its first fold,
     and only when all have one do the best go on: that saves the folds of those that seemed good for lack of better.
     With a time limit they do so after a part of it in any case: single folds are of little use.
     """
-    if job.rule is None or not complete_trials(job.study):
-        return False
-    if job.deadline is not None and time.monotonic() - began > GATHERING_SHARE * (job.deadline - began):
-        return False
-    judged = job.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return len(judged) + paused < job.rule.startup_trials
 
-
-def _settle(paused: list[tuple[float, Run]], ends: _Ends) -> None:
-    """Train the other folds of those that wait, the most promising first. Without time left, tasks end at once."""
-    paused.sort(key=lambda waiting: waiting[0])
-    while paused:
-        _, run = paused.pop(0)
-        ends.advance(run)
-
-
-class _Ends:
-    """What follows from the end of a trial: a new submission, a strike, or the end of a search in which all fail."""
-
-    def __init__(self, after_complete: Callable[[], None], strikes: Strikes, view: View) -> None:
-        self._after_complete = after_complete
-        self._strikes = strikes
+    def __init__(self, job: Job, flight: Flight, view: View) -> None:
+        self._job = job
+        self._flight = flight
         self._view = view
-        self._failures: list[str] = []
+        self._began = time.monotonic()
+        self._settles = False  # whether all that wait go on, one after the other
+        self._has_waiting = False
 
-    def advance(self, run: Run) -> float | None:
-        """Let a trial go on to its pause, whose value is returned, or to its end."""
-        try:
-            return next(run)
-        except StopIteration as stop:
-            outcome: Outcome = stop.value
-        if outcome.culprits:  # others may work
-            for sentence in self._strikes.strike(outcome.culprits, outcome.reason):
-                self._view.note(sentence)
-            return None
-        fails = outcome.cause or _is_bug(outcome)
-        self._failures = [*self._failures, outcome.cause or outcome.reason] if fails else []
-        last = self._failures[-MAX_EQUAL_FAILURES:]
-        if len(last) == MAX_EQUAL_FAILURES and len(set(last)) == 1:
-            cause = f"{outcome.cause}. The last one: " if outcome.cause else ""
-            raise StudyError(
-                f"{MAX_EQUAL_FAILURES} trials in a row failed for one reason: {cause}{outcome.reason}",
-                hint="mend it and run the same command again; nothing that was trained is lost.",
-            )
-        if outcome.state == TrialState.COMPLETE:
-            self._after_complete()
-        return None
+    @property
+    def is_full(self) -> bool:
+        """Whether trials wait for others that have begun, and for no further ones."""
+        rule, begun = self._job.rule, self._flight.begun
+        return rule is not None and self._has_waiting and _judged(self._job) + begun >= rule.startup_trials
+
+    def let_go(self, *, more: bool) -> None:
+        """Tell trials that have waited for long enough to go on, the most promising first, as far as there is room.
+
+        Args:
+            more: whether further trials may come.
+        """
+        holds = False
+        while paused := self._flight.paused:
+            holds = not self._may_go(len(paused), more)
+            if holds or not self._flight.has_room:
+                break
+            self._flight.tell(paused[0])
+        if holds and not self._has_waiting and self._job.rule and complete_trials(self._job.study):
+            first = self._job.rule.startup_trials
+            self._view.note(f"the first {first} trials get one fold each before the best go on")
+        self._has_waiting = bool(paused)
+        self._settles = self._settles and bool(paused)
+
+    def _may_go(self, paused: int, more: bool) -> bool:
+        """Whether the best of those that wait goes on; once all may, they do, without time left, too."""
+        rule, study = self._job.rule, self._job.study
+        if self._settles or rule is None or self._is_late:
+            self._settles = True
+        elif not complete_trials(study):
+            return not self._flight.leads
+        else:
+            others = more or self._flight.active
+            self._settles = not others or _judged(self._job) + paused >= rule.startup_trials
+        return self._settles
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the time in which trials wait is over."""
+        deadline = self._job.deadline
+        return deadline is not None and time.monotonic() - self._began > GATHERING_SHARE * (deadline - self._began)
+
+
+def _judged(job: Job) -> int:
+    return len(job.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
+
+
+# ---- complete trials ------------------------------------------------------------------------------------------------
 
 
 def _mend_complete_trials(job: Job, view: View) -> None:
@@ -172,7 +194,3 @@ def _mend_complete_trials(job: Job, view: View) -> None:
 
 def _time_is_up(job: Job) -> bool:
     return job.deadline is not None and time.monotonic() >= job.deadline
-
-
-def _is_bug(outcome: Outcome) -> bool:
-    return outcome.state == TrialState.FAIL and not outcome.interrupted

@@ -14,6 +14,7 @@ from automl_car.errors import AutomlCarError
 from automl_car.records import Recipe, Speed, SpeedTask
 from automl_car.search.cost import Counts, at_size, epochs_within, features_seconds
 from automl_car.search.first import default_params, usual_augmentation
+from automl_car.search.flight import trials_at_once
 from automl_car.search.job import Job, View
 from automl_car.search.study import OVERRIDES, complete_trials, counted_trials
 
@@ -49,7 +50,8 @@ class Finale:
         assert self._job.deadline is not None
         now = time.monotonic()
         had_their_time = now - self._began >= HEADS_SHARE * (self._job.deadline - self._began)
-        had_their_trials = counted_trials(self._job.study) >= self._trials - 1
+        # Others may be on their way, one in each of the other slots.
+        had_their_trials = counted_trials(self._job.study) >= self._trials - trials_at_once(self._job)
         if self._done or not (had_their_time or had_their_trials or enough) or not complete_trials(self._job.study):
             return False
         self._done = True

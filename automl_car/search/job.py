@@ -72,6 +72,7 @@ class Job:
         deadline: `time.monotonic()` after which nothing is trained, or None; the time of day may be set meanwhile.
         seed, startup_trials: of the sampler.
         workers: processes that load photos, or None.
+        parallel_trials: trials that wait for a fold at the same time at most; None: one for each slot of the executor.
         step: whether the fastest way to compute a step is measured, or the plain one is taken.
         checkpoint_seconds: an epoch that takes so long is kept on the disk until its fold is finished.
         strikes: of plugins that fail; it is what changes from trial to trial.
@@ -91,6 +92,7 @@ class Job:
     startup_trials: int = 10
     deadline: float | None = None
     workers: int | None = None
+    parallel_trials: int | None = None
     step: StepChoice = "auto"
     checkpoint_seconds: float = 60.0
     strikes: Strikes = field(default_factory=Strikes)

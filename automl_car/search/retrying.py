@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Protocol
 
@@ -9,6 +11,8 @@ from automl_car.errors import KilledError, OutOfMemoryError, ProcessLostError, S
 from automl_car.records import FoldResult, FoldTask
 from automl_car.search.executor import Executor
 from automl_car.store import read_result
+
+Attempts = Generator[Future[FoldResult], None, FoldResult]
 
 
 class Notes(Protocol):
@@ -19,6 +23,17 @@ class Notes(Protocol):
 
 
 def train(executor: Executor, task: FoldTask, view: Notes) -> FoldResult:
+    """Train a fold, and wait for it; see `attempts`."""
+    trying = attempts(executor, task, view)
+    while True:
+        try:
+            next(trying)
+        except StopIteration as stop:
+            result: FoldResult = stop.value
+            return result
+
+
+def attempts(executor: Executor, task: FoldTask, view: Notes) -> Attempts:
     """Train a fold, once more if its process was lost: by a kill, a crash, a hang, or a GPU that failed.
 
     A process that ended by itself, with an exit code, was ended by code that it ran; that fold is not tried again.
@@ -26,19 +41,27 @@ def train(executor: Executor, task: FoldTask, view: Notes) -> FoldResult:
     The second attempt has no loader processes, which take memory, shared memory and open files. What the first one
     had finished is not trained again, and what it would still say is not heard.
 
+    Yields:
+        The future of each attempt; it wants to be resumed when that is done, and else waits for it.
+
     Raises:
         OutOfMemoryError: both were killed, which the system does when memory runs out.
         ProcessLostError: the second one was lost, too.
         AutomlCarError: whatever else the executor's future raises.
     """
+    first = executor.submit(task)
+    yield first
     try:
-        return executor.submit(task).result()
+        return first.result()
     except ProcessLostError as error:
-        view.note(f"{error.message} {task.label[0].upper()}{task.label[1:]} is trained again in a new one.")
+        owner = "" if task.trial is None else f" of trial {task.trial}"
+        view.note(f"{error.message} {task.label[0].upper()}{task.label[1:]}{owner} is trained again in a new one.")
     if (finished := _finished(task)) is not None:
         return finished
+    second = executor.submit(replace(task, workers=0))
+    yield second
     try:
-        return executor.submit(replace(task, workers=0)).result()
+        return second.result()
     except KilledError as error:
         raise OutOfMemoryError(
             "The memory of this machine does not suffice, or somebody ended the training process: it was killed twice.",

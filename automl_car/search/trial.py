@@ -7,19 +7,19 @@ import math
 import statistics
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
 from automl_car.errors import AutomlCarError, DivergedError, MachineError, OutOfMemoryError, StoreError, WeightsError
-from automl_car.records import FoldResult, FoldTask, Points, Recipe
+from automl_car.records import FoldResult, FoldTask, Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge
 from automl_car.search.leaving_out import LeavingOut
 from automl_car.search.notes import note_trial
-from automl_car.search.retrying import train
 from automl_car.search.space import suggest_recipe
 from automl_car.search.study import (
     DIVERGED,
@@ -31,17 +31,32 @@ from automl_car.search.study import (
     make_sampler,
 )
 from automl_car.store import read_result, set_aside
-from automl_car.unfinished import drop_checkpoints
 
-Run = Generator[float, None, Outcome]
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a trial waits for: its next fold, or after the first one, once, to be told to go on.
+
+    Attributes:
+        number: of the trial.
+        folds: that are still to come, in their order; the next one is the first.
+        expected: what the trial will probably be worth, where it waits to be told; None where it waits for a fold.
+    """
+
+    number: int
+    folds: tuple[FoldTask, ...]
+    expected: float | None = None
+
+
+Run = Generator[Waiting, FoldResult | None, Outcome]
 
 
 def run_trial(job: Job, judge: Judge, view: View) -> Run:
     """Ask the study for a recipe, train its folds, and tell the study how it ended.
 
-    It pauses once, after the first fold, and yields what the trial will probably be worth: which of several trials are
-    worth their other folds is best seen when all of them have one. Closing the generator there ends the trial as
-    interrupted.
+    It never waits by itself: it yields what it waits for, and is sent the result of the fold, or thrown its error. After
+    the first fold it waits to be told to go on: which of several trials are worth their other folds is best seen when
+    all of them have one. Closing the generator ends the trial as interrupted.
     """
     asked = _asked_trials(job.study)
     sampler = make_sampler(job.seed, asked, job.startup_trials)
@@ -55,7 +70,7 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
     results: dict[int, FoldResult] = {}
     began = time.monotonic()
     try:
-        outcome = yield from _train_folds(job, judge, trial, recipe, results, view)
+        outcome = yield from _train_folds(job, judge, trial, recipe, results)
     except (DivergedError, OutOfMemoryError) as error:
         trial.set_user_attr(DIVERGED, True)
         _store_time(trial, began, results)
@@ -75,8 +90,6 @@ def run_trial(job: Job, judge: Judge, view: View) -> Run:
     note_trial(trial, recipe, outcome.word, outcome.reason, results)
     _tell(job.study, trial, outcome)
     job.record(job.study)
-    if not outcome.interrupted:
-        drop_checkpoints(job.directory / recipe.id(job.folds))
     view.trial_ended(trial.number, outcome)
     return outcome
 
@@ -96,7 +109,7 @@ def fold_order(recipe_id: str, folds: int) -> tuple[int, ...]:
     return tuple((first + step) % folds for step in range(folds))
 
 
-def fold_task(job: Job, recipe: Recipe, recipe_id: str, fold: int, to_beat: Points = ()) -> FoldTask:
+def fold_task(job: Job, recipe: Recipe, recipe_id: str, fold: int, trial: int | None = None) -> FoldTask:
     """What an executor is given."""
     return FoldTask(
         recipe,
@@ -108,8 +121,8 @@ def fold_task(job: Job, recipe: Recipe, recipe_id: str, fold: int, to_beat: Poin
         deadline=job.deadline,
         workers=job.workers,
         step=job.step,
-        to_beat=to_beat,
         checkpoint_seconds=job.checkpoint_seconds,
+        trial=trial,
     )
 
 
@@ -126,9 +139,7 @@ def stored(task: FoldTask, view: View) -> FoldResult | None:
 # ---- the folds ------------------------------------------------------------------------------------------------------
 
 
-def _train_folds(
-    job: Job, judge: Judge, trial: optuna.Trial, recipe: Recipe, results: dict[int, FoldResult], view: View
-) -> Run:
+def _train_folds(job: Job, judge: Judge, trial: optuna.Trial, recipe: Recipe, results: dict[int, FoldResult]) -> Run:
     """Train one fold after the other into `results`, until the last one or until the trial is pruned."""
     recipe_id = recipe.id(job.folds)
     for name, value in recipe_attributes(recipe, recipe_id).items():
@@ -137,9 +148,13 @@ def _train_folds(
     # A recipe that was settled beforehand is there for its different mistakes, not for its rank: a fine-tuned network
     # that is worse than every head alone can still help their pool.
     settled = bool(trial.user_attrs.get(OVERRIDES))
-    for fold in fold_order(recipe_id, job.folds.count):
-        to_beat = judge.to_beat(recipe, fold) if not results and not settled else ()
-        result = _fold(job, fold_task(job, recipe, recipe_id, fold, to_beat), trial.number, view)
+    order = fold_order(recipe_id, job.folds.count)
+    tasks = [fold_task(job, recipe, recipe_id, fold, trial.number) for fold in order]
+    if not settled:
+        tasks[0] = replace(tasks[0], to_beat=judge.to_beat(recipe, order[0]))
+    for done, fold in enumerate(order):
+        result = yield Waiting(trial.number, tuple(tasks[done:]))
+        assert result is not None  # it is sent after each fold
         if result.status == "stopped":
             return Outcome(TrialState.FAIL, reason=f"fold {fold} was not trained: {result.reason}", interrupted=True)
         if result.status == "beaten":
@@ -154,20 +169,10 @@ def _train_folds(
         _store_folds(trial, losses, results.values())
         trial.report(judge.expected(losses), step=len(results) - 1)
         if len(results) == 1:
-            yield judge.expected(losses)
+            yield Waiting(trial.number, tuple(tasks[1:]), expected=judge.expected(losses))
         if not settled and (reason := judge.why_prune(trial.number, recipe_id, losses)):
             return Outcome(TrialState.PRUNED, reason=reason)
     return Outcome(TrialState.COMPLETE, log_loss=statistics.fmean(losses.values()))
-
-
-def _fold(job: Job, task: FoldTask, number: int, view: View) -> FoldResult:
-    """The fold's result from the store, or from the executor."""
-    finished = stored(task, view)
-    if finished is None:
-        view.fold_began(number, task.fold)
-    result = finished or train(job.executor, task, view)
-    view.fold_ended(number, result, stored=finished is not None)
-    return result
 
 
 def _store_folds(trial: optuna.Trial, losses: Mapping[int, float], results: Iterable[FoldResult]) -> None:
