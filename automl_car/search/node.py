@@ -11,7 +11,7 @@ import atexit
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from automl_car import __version__
 from automl_car.catalog.finding import find_plugins
 from automl_car.catalog.records import PluginSources
-from automl_car.errors import AutomlCarError, MachineError
+from automl_car.errors import AutomlCarError, MachineError, ProcessLostError
 from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.search.executor import LocalExecutor
 from automl_car.search.wire import Packed, Task, packed, unpacked
@@ -122,6 +122,43 @@ def _follow(executor: LocalExecutor, task: Task) -> Iterator[Answer]:
             break
         yield message
     yield future.result()
+
+
+def all_answers(order: Order) -> list[Answer]:
+    """All of `answers` at the end, for an engine that cannot hand them on one by one."""
+    return list(answers(order))
+
+
+def hear(
+    task: Task | None,
+    messages: Iterable[Answer],
+    watch: Callable[[FoldTask, Epoch | Progress], None],
+    found: Callable[[Machine], None] = lambda machine: None,
+) -> Machine | FoldResult | Speed:
+    """On the driver's side: what the answers come to.
+
+    Args:
+        messages: of `answers`, as they come.
+        watch: called with what is told on the way.
+        found: called with what the node found; what it raises is raised.
+
+    Raises:
+        AutomlCarError: what went wrong on the node.
+        ProcessLostError: the messages ended before the answer.
+    """
+    for message in messages:
+        if isinstance(message, AutomlCarError):
+            raise message
+        if isinstance(message, Machine):
+            found(message)
+            if task is None:
+                return message
+        elif isinstance(message, Epoch | Progress):
+            if isinstance(task, FoldTask):
+                watch(task, message)
+        else:
+            return message
+    raise ProcessLostError("The process of the node ended without an answer.")
 
 
 # ---- what a node must have ------------------------------------------------------------------------------------------

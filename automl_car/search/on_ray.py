@@ -20,7 +20,7 @@ from typing import Any
 from automl_car.catalog.records import ExecutorContext
 from automl_car.errors import AutomlCarError, ConfigError, ExecutorError, MachineError, ProcessLostError
 from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
-from automl_car.search.node import Answer, Order, answers, make_order
+from automl_car.search.node import Answer, all_answers, answers, hear, make_order
 from automl_car.search.ray_cluster import Cluster, Share, connect
 from automl_car.search.ray_errors import explain, head_is_lost
 
@@ -75,11 +75,9 @@ class RayExecutor:
         self._closed = False
         self._lost: MachineError | None = None
         self._ended = threading.Event()
-        remote = cluster.ray.remote(_answer_at_once if cluster.remote else answers)
         # A process keeps its training process for the next task; by itself, Ray would end it after one with a GPU.
-        self._remote = remote.options(
-            num_cpus=cluster.needs.cpus, num_gpus=cluster.needs.gpus, max_retries=0, max_calls=0
-        )
+        options = {"num_cpus": cluster.needs.cpus, "num_gpus": cluster.needs.gpus, "max_retries": 0, "max_calls": 0}
+        self._remote = cluster.ray.remote(**options)(all_answers if cluster.remote else answers)
         self._hello = self._send(None)  # at once, so that imports on a node overlap with other work
         threading.Thread(target=self._watch_head, name="head of Ray", daemon=True).start()
 
@@ -170,20 +168,7 @@ class RayExecutor:
         task = errand.task
         order = make_order(self._with_loaders(task) if isinstance(task, FoldTask) else task, self._log)
         errand.stream = self._remote.options(name="machine" if task is None else _name(task)).remote(order)
-        machine: Machine | None = None
-        for message in self._messages(errand.stream):
-            if isinstance(message, BaseException):
-                raise message
-            if isinstance(message, Machine):
-                machine = self._same(message)
-            elif isinstance(message, Epoch | Progress):
-                if isinstance(task, FoldTask):
-                    self._watch(task, message)
-            else:
-                return message
-        if task is None and machine is not None:
-            return machine
-        raise ProcessLostError("The task of Ray ended without an answer.")
+        return hear(task, self._messages(errand.stream), self._watch, self._require_same)
 
     def _messages(self, stream: Any) -> Iterator[Answer]:
         if self._cluster.remote:
@@ -198,8 +183,8 @@ class RayExecutor:
             return task
         return replace(task, workers=min(_MOST_LOADERS, self._cluster.needs.cpus))
 
-    def _same(self, found: Machine) -> Machine:
-        """What a node found, which has to be a device of the kind of the first one."""
+    def _require_same(self, found: Machine) -> None:
+        """Raise MachineError where a node found another kind of device than the first one."""
         with self._lock:
             first = self._machine = self._machine or replace(found, cores=self._cluster.needs.cpus)
         if found.device != first.device:
@@ -208,7 +193,6 @@ class RayExecutor:
                 hint="mend that node (`nvidia-smi`) or take it out of the cluster, and run the same command again; "
                 "what is finished is kept.",
             )
-        return first
 
     # ---- the head ----
 
@@ -226,11 +210,6 @@ class RayExecutor:
             running = tuple(self._running)
         for errand in running:
             _fail(errand.future, self._lost)
-
-
-def _answer_at_once(order: Order) -> list[Answer]:
-    """All messages of a task at its end: Ray Client has no streams."""
-    return list(answers(order))
 
 
 def _name(task: FoldTask | SpeedTask) -> str:
