@@ -98,7 +98,8 @@ def test_wrong_settings_are_told_with_what_is_near_or_expected(text: str, words:
 def test_a_missing_library_is_told_with_the_command_that_brings_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"executor `cart` needs `no_such_thing`, which is not installed") as told:
         pick_executor(
-            catalog(needs=("no_such_thing",), install="automl-car[cart]"), settings("search: {executor: cart}", tmp_path)
+            catalog(needs=("no_such_thing",), install="automl-car[cart]"),
+            settings("search: {executor: cart}", tmp_path),
         )
     assert told.value.hint == "pip install 'automl-car[cart]'"
 
@@ -143,7 +144,7 @@ from automl_car import cli
 import automl_car.pipeline, automl_car.search.node, automl_car.search.on_ray, automl_car.search.worker
 from automl_car.catalog.manager import load_catalog
 load_catalog().require_whole()
-sys.argv = ["automl-car", "plugins", "--json"]
+sys.argv = ["automl-car", "plugins", "list", "--json"]
 cli.main()
 """
 

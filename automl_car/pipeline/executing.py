@@ -59,7 +59,9 @@ def open_executor(catalog: Catalog, config: Config, view: View, log: Path) -> Ex
     except AutomlCarError:
         raise
     except Exception as error:
-        raise PluginError(f"The executor `{kind.name}` of {_owner(catalog, kind)} failed: {describe_error(error)}") from error
+        raise PluginError(
+            f"The executor `{kind.name}` of {_owner(catalog, kind)} failed: {describe_error(error)}"
+        ) from error
     if lacking := [name for name in METHODS if not callable(getattr(executor, name, None))]:
         raise PluginError(f"The executor `{kind.name}` of {_owner(catalog, kind)} has no method `{lacking[0]}`.")
     return executor

@@ -22,7 +22,7 @@ from automl_car import __version__
 from automl_car.catalog.finding import find_plugins
 from automl_car.catalog.records import PluginSources
 from automl_car.errors import AutomlCarError, MachineError, ProcessLostError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
+from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed
 from automl_car.search.executor import LocalExecutor
 from automl_car.search.wire import Packed, Task, packed, unpacked
 
@@ -49,6 +49,7 @@ class Order:
         task: with the seconds that are left for it; None where nothing but the machine is asked for.
         log: of the driver; the training process writes beside it.
         plugins: those that the driver found and that do not come with automl-car.
+        hide_gpus: see `make_order`.
         version: of automl-car, where the order comes from.
         sent: time of day when it was made.
     """
@@ -56,20 +57,25 @@ class Order:
     task: Packed | None
     log: str
     plugins: tuple[Wanted, ...] = ()
+    hide_gpus: bool = False
     version: str = __version__
     sent: float = field(default_factory=time.time)
 
 
-def make_order(task: Task | None, log: Path) -> Order:
-    """The order for a task, with paths that hold whatever folder a process of a node works in."""
+def make_order(task: Task | None, log: Path, *, hide_gpus: bool = False) -> Order:
+    """The order for a task, with paths that hold whatever folder a process of a node works in.
+
+    Args:
+        hide_gpus: whether it is trained on a CPU, though the node has a GPU.
+    """
     if task is None:
-        return Order(None, str(log.absolute()))
+        return Order(None, str(log.absolute()), hide_gpus=hide_gpus)
     verdicts = task.plugins.verdicts
     sources = replace(task.plugins, verdicts=verdicts and verdicts.absolute())
     here = replace(task, cache=task.cache.absolute(), plugins=sources)
     if isinstance(here, FoldTask):
         here = replace(here, directory=here.directory.absolute())
-    return Order(packed(here), str(log.absolute()), plugin_versions(sources))
+    return Order(packed(here), str(log.absolute()), plugin_versions(sources), hide_gpus)
 
 
 def plugin_versions(sources: PluginSources) -> tuple[Wanted, ...]:
@@ -87,6 +93,8 @@ def answers(order: Order) -> Iterator[Answer]:
     try:
         task = _unpacked(order)
         _require_same(order, task)
+        if order.hide_gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         executor = _training.executor(Path(order.log))
         yield executor.machine()
         if task is not None:

@@ -27,7 +27,8 @@ from automl_car.search.ray_errors import explain, head_is_lost
 Watch = Callable[[FoldTask, Epoch | Progress], None]
 _CLOSING_SECONDS = 5.0  # for tasks to end their training processes; Ctrl-C has ten seconds for everything
 _HEAD_SECONDS = 5.0  # between two looks at the head
-_PATIENCE = 4  # looks in vain; Ray itself would end this process after a minute
+_PATIENCE = 8  # looks in vain; Ray itself would end this process after a minute
+_COUNT_SECONDS = 1.0  # between two counts of the nodes
 _MOST_LOADERS = 16
 _HELLOS = 3  # nodes that are asked what they are, should they be lost meanwhile
 
@@ -80,6 +81,7 @@ class RayExecutor:
         self._remote = cluster.ray.remote(**options)(all_answers if cluster.remote else answers)
         self._hello = self._send(None)  # at once, so that imports on a node overlap with other work
         threading.Thread(target=self._watch_head, name="head of Ray", daemon=True).start()
+        threading.Thread(target=self._count_nodes, name="nodes of Ray", daemon=True).start()
 
     def machine(self) -> Machine:
         """What the first node that answered found, with the cores of one fold; waits for a node.
@@ -100,8 +102,8 @@ class RayExecutor:
         return self._machine
 
     def slots(self) -> int:
-        """Folds that the nodes of now have room for."""
-        return self._cluster.slots() if self._lost is None else 1
+        """Folds that the nodes of a moment ago have room for."""
+        return self._cluster.slots()
 
     def submit(self, task: FoldTask) -> Future[FoldResult]:
         """Train the fold on some node. Where none has room, it waits in Ray."""
@@ -126,7 +128,7 @@ class RayExecutor:
             for errand in running:
                 if errand.thread is not None:
                     errand.thread.join(max(0.0, until - time.monotonic()))
-            self._cluster.close()
+        self._cluster.close()
         for errand in running:
             _fail(errand.future, ExecutorError("The training process was ended with the search."))
 
@@ -142,9 +144,12 @@ class RayExecutor:
         return errand.future
 
     def _cancel(self, errand: _Errand) -> None:
-        """Let its node break off what it does; there it raises KeyboardInterrupt."""
+        """Let its node break off what it does; there it raises KeyboardInterrupt.
+
+        Once for each task, and for none that has ended: a second time, Ray (2.60) may end this process.
+        """
         if errand.stream is not None and self._lost is None:
-            with contextlib.suppress(self._cluster.ray.exceptions.RayError, ValueError):  # it has ended, or its node has
+            with contextlib.suppress(self._cluster.ray.exceptions.RayError, ValueError):  # it, or its node, has ended
                 self._cluster.ray.cancel(errand.stream)
 
     # ---- in the thread of a task ----
@@ -152,8 +157,7 @@ class RayExecutor:
     def _run(self, errand: _Errand) -> None:
         try:
             answer = self._ask(errand)
-        except Exception as error:
-            self._cancel(errand)  # it may go on, where it was given up for the node's sake
+        except BaseException as error:  # Ray raises SystemExit in a thread that waits while it is shut down
             closed = ExecutorError("The training process was ended with the search.")
             told = explain(error)
             told.__cause__ = None if told is error else error
@@ -166,7 +170,8 @@ class RayExecutor:
 
     def _ask(self, errand: _Errand) -> object:
         task = errand.task
-        order = make_order(self._with_loaders(task) if isinstance(task, FoldTask) else task, self._log)
+        here = self._with_loaders(task) if isinstance(task, FoldTask) else task
+        order = make_order(here, self._log, hide_gpus=not self._cluster.needs.gpus)
         errand.stream = self._remote.options(name="machine" if task is None else _name(task)).remote(order)
         return hear(task, self._messages(errand.stream), self._watch, self._require_same)
 
@@ -194,7 +199,12 @@ class RayExecutor:
                 "what is finished is kept.",
             )
 
-    # ---- the head ----
+    # ---- the cluster ----
+
+    def _count_nodes(self) -> None:
+        while not self._ended.wait(_COUNT_SECONDS):
+            with contextlib.suppress(Exception):  # whether it is gone for good is for the other thread to say
+                self._cluster.refresh()
 
     def _watch_head(self) -> None:
         """Give all tasks up when the head of the cluster is gone: Ray would wait, and then end this process."""

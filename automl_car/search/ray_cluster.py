@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,6 @@ from automl_car.errors import MachineError
 
 CLIENT = "ray://"
 _STORE_BYTES = 100 * 2**20  # of a Ray of this machine, for objects: epochs and results are a few kilobytes
-_FRESH_SECONDS = 1.0  # that a count of the nodes is good for
 _PING_SECONDS = 5.0
 _AGAIN = "and run the same command again; what is finished is kept."
 
@@ -88,28 +85,26 @@ class Cluster:
         self.remote = address.startswith(CLIENT)
         self._address = address
         self._ours = ours
-        self._counting = threading.Lock()
-        self._nodes: tuple[dict[str, float], ...] = ()
-        self._counted = -_FRESH_SECONDS
-        self.needs = pick_needs(self.nodes(), share.cpus, share.gpus)
+        self._nodes = self._count()
+        self.needs = pick_needs(self._nodes, share.cpus, share.gpus)
         self._at_least = max(1, share.at_least)
         self._head = "" if self.remote else str(ray.get_runtime_context().gcs_address)
 
-    def nodes(self) -> tuple[dict[str, float], ...]:
+    def refresh(self) -> None:
+        """Count the nodes anew; this waits for ever where the head does not answer."""
+        self._nodes = self._count()
+
+    def _count(self) -> tuple[dict[str, float], ...]:
         """Resources of each node that is alive."""
-        with self._counting:
-            if time.monotonic() - self._counted >= _FRESH_SECONDS:
-                self._nodes = tuple(dict(node["Resources"]) for node in self.ray.nodes() if node["Alive"])
-                self._counted = time.monotonic()
-            return self._nodes
+        return tuple(dict(node["Resources"]) for node in self.ray.nodes() if node["Alive"])
 
     def slots(self) -> int:
-        """Folds that all nodes have room for now, and not less than `at_least`, as nodes may come."""
-        return max(self._at_least, sum(self.needs.slots(node) for node in self.nodes()))
+        """Folds that all nodes had room for at the last count, and not less than `at_least`, as nodes may come."""
+        return max(self._at_least, sum(self.needs.slots(node) for node in self._nodes))
 
     def describe(self) -> str:
         """What there is, in a sentence for a person."""
-        nodes, slots = self.nodes(), sum(self.needs.slots(node) for node in self.nodes())
+        nodes, slots = self._nodes, sum(self.needs.slots(node) for node in self._nodes)
         where = "this machine" if not self._address else f"{len(nodes)} node{'s' if len(nodes) != 1 else ''}"
         gpus = f" and {self.needs.gpus:g} GPU" if self.needs.gpus else ""
         fold = f"{self.needs.cpus} core{'s' if self.needs.cpus != 1 else ''}{gpus}"
@@ -119,14 +114,7 @@ class Cluster:
 
     def answers(self) -> bool:
         """Whether the head can be reached."""
-        if not self._head:
-            return True  # Ray Client raises an error by itself
-        host, _, port = self._head.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), _PING_SECONDS).close()
-        except OSError:
-            return False
-        return True
+        return not self._head or _listens(self._head)  # Ray Client raises an error by itself
 
     def close(self) -> None:
         """Hang up, if the connection was made here."""
@@ -145,10 +133,12 @@ def connect(address: str, share: Share) -> Cluster:
         MachineError: there is no cluster, or its Ray or Python is another one than here.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a Ray that is started here would report its use
-    # Ray takes a task's cores for its number of threads; what was set by hand stays.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or else threads that come too late start another one
     import ray
 
     ours = not ray.is_initialized()
+    if address.rpartition(":")[2].isdigit() and not _listens(address.removeprefix(CLIENT)):
+        raise _unreachable(address, ConnectionError("nobody listens there"))  # Ray would wait for minutes
     if ours:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
         here = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
@@ -157,6 +147,15 @@ def connect(address: str, share: Share) -> Cluster:
         except Exception as error:  # of many kinds, from ConnectionError to RuntimeError
             raise _unreachable(address, error) from error
     return Cluster(ray, address, share, ours=ours)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _PING_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _unreachable(address: str, error: Exception) -> MachineError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from automl_car.errors import AutomlCarError, ExecutorError, KilledError, MachineError, ProcessLostError
 
 _AGAIN = "and run the same command again; what is finished is kept."
@@ -54,9 +56,14 @@ def _raised_there(error: BaseException, words: str) -> AutomlCarError:
             f"A node of Ray cannot run automl-car: {type(cause).__name__}: {cause}",
             hint="install the same version of automl-car on every node.",
         )
-    return ExecutorError(f"A node of Ray raised {type(cause or error).__name__}: {cause or words}", hint=str(error))
+    return ExecutorError(f"A node of Ray raised {type(cause or error).__name__}: {cause or words}", hint=_plain(str(error)))
 
 
 def _first_lines(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in _plain(str(error)).splitlines() if line.strip()]
     return " ".join(lines[:3]) or type(error).__name__
+
+
+def _plain(text: str) -> str:
+    """Without the colours that Ray puts into its messages."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)

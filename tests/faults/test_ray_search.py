@@ -50,7 +50,7 @@ def trials(scene: Scene) -> list[dict[str, Any]]:
             "params": trial.params,
             "state": trial.state.name,
             "value": trial.value,
-            "folds": trial.user_attrs.get("fold_log_losses") or trial.user_attrs.get("fold_losses"),
+            "folds": trial.user_attrs.get("fold_log_loss"),
         }
         for trial in study.trials
     ]

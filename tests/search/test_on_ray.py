@@ -161,7 +161,7 @@ def test_an_error_of_training_is_that_error(bench: Bench) -> None:
 def test_what_is_raised_on_a_node_beside_training_is_told_with_its_place(bench: Bench) -> None:
     with pytest.raises(ExecutorError, match="ValueError: a bug of ours") as told:
         result(bench.executor.submit(bench.task("raises")))
-    assert "fake_answers" in (told.value.hint or "")
+    assert "raise ValueError" in (told.value.hint or "")
 
 
 def test_a_process_of_ray_that_is_killed_is_lost_and_ray_does_not_repeat_its_task(bench: Bench) -> None:
@@ -177,8 +177,9 @@ def test_a_lost_fold_is_trained_once_more_and_a_note_says_so(bench: Bench) -> No
 
 
 def test_what_is_lost_twice_is_given_up_with_its_cause(bench: Bench) -> None:
-    with pytest.raises(ProcessLostError, match=r"^Twice: ") as told:
+    with pytest.raises(ProcessLostError) as told:
         train(bench.executor, bench.task("crashes"), bench)
+    assert told.value.message.startswith("Twice: ")
     assert told.value.hint
     assert told.value.__cause__ is not None
 
@@ -236,6 +237,7 @@ def test_the_end_of_the_search_breaks_off_what_runs_on_nodes(bench: Bench) -> No
 def test_a_head_that_does_not_answer_any_more_ends_the_search(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.executor.machine()
     future = bench.executor.submit(bench.task("waits"))
+    monkeypatch.setattr(on_ray, "_HEAD_SECONDS", 0.1)
     monkeypatch.setattr(bench.executor._cluster, "answers", lambda: False)
     with pytest.raises(MachineError, match="The connection with the cluster of Ray is lost") as told:
         result(future)

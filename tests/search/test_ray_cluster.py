@@ -47,14 +47,15 @@ def fake_ray(*nodes: dict[str, float]) -> Any:
     return SimpleNamespace(nodes=lambda: listed, get_runtime_context=lambda: context, listed=listed)
 
 
-def test_slots_are_those_of_the_nodes_that_are_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("automl_car.search.ray_cluster._FRESH_SECONDS", -1.0)
+def test_slots_are_those_of_the_nodes_that_are_alive() -> None:
     ray = fake_ray(LARGE, LARGE, SMALL)
     cluster = Cluster(ray, "auto", Share(), ours=False)
     assert cluster.slots() == 16
     ray.listed[0]["Alive"] = False
+    cluster.refresh()
     assert cluster.slots() == 8
     ray.listed.append({"Alive": True, "Resources": {"CPU": 32.0, "GPU": 4.0}})
+    cluster.refresh()
     assert cluster.slots() == 12
 
 
