@@ -30,6 +30,7 @@ from automl_car.config_values import (
     ViewCounts,
     Weights,
     Whole,
+    Workers,
 )
 from automl_car.errors import ConfigError
 from automl_car.settings_file import Lines, read_settings
@@ -125,6 +126,12 @@ class SearchConfig(_Section):
     address: Annotated[str, Field(min_length=1)] | None = Field(
         None, description="the executor's cluster, such as auto or host:port; default: by executor"
     )
+    workers: Workers = Field(
+        "auto", description="training processes on this machine; auto: one a GPU, more where they fit, or one on a CPU"
+    )
+    parallel_trials: Workers = Field(
+        "auto", description="trials that wait for a fold at the same time; auto: as many as there are processes"
+    )
 
 
 class SpaceConfig(_Section):
@@ -166,7 +173,7 @@ class TrainingConfig(_Section):
     plain_epochs: Share = Field(0.15, description="share of epochs at the end without mixup and cutmix")
     weights: Weights = Field("pretrained", description="pretrained, random, a file, or {backbone: one of these}")
     flip: bool = Field(True, description="mirror images in training and evaluation; false: left and right differ")
-    workers: Whole | None = Field(None, description="processes that load photos; default: by machine")
+    workers: Whole | None = Field(None, description="processes that load photos for a fold; default: by machine")
     step: Literal["auto", "plain"] = Field(
         "auto", description="auto: precision, memory layout and micro-batch by measurement; plain: the usual ones"
     )

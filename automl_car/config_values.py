@@ -78,6 +78,10 @@ Day = Annotated[date, BeforeValidator(parse_day), WithJsonSchema({"type": "strin
 StudyName = Annotated[str | None, AfterValidator(_check_study_name)]
 Whole = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+Workers = Annotated[
+    Literal["auto"] | Count,
+    _expect("write auto, or a whole number of at least 1"),
+]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -59,8 +59,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._progress_at = 0.0
-        self._progress_of = ""
-        self._progress_began = 0.0
+        self._began: dict[str, float] = {}  # by what is done: several folds may be in flight
 
     def note(self, text: str) -> None:
         logger.info(text)
@@ -68,14 +67,13 @@ class Lines:
     def progress(self, text: str, done: int, total: int) -> None:
         """A line every ten seconds, and one at the end."""
         now = time.monotonic()
-        if text != self._progress_of:
-            self._progress_of, self._progress_began = text, now
+        began = self._began.setdefault(text, now)
         if done == total:
-            self._progress_of = ""  # the same work may begin anew
+            del self._began[text]  # the same work may begin anew
         if done < total and now - self._progress_at < 10:
             return
         self._progress_at = now
-        left = time_left(now - self._progress_began, done, total)
+        left = time_left(now - began, done, total)
         logger.info("%s: %d of %d%s", text, done, total, "" if left is None else f", about {duration(left)} left")
 
     def search_begins(self, study: str, trials: int, deadline: float | None, machine: Machine) -> None:
@@ -95,7 +93,7 @@ class Lines:
         elif task.recipe.tuning == "full":
             judged = math.isfinite(message.log_loss)  # a refit has no photos to be judged by
             kind, loss = ("log loss", message.log_loss) if judged else ("training loss", message.train_loss)
-            logger.info("  %s epoch %d of %d: %s %.4f", task.label, message.number, message.total, kind, loss)
+            logger.info("  %s epoch %d of %d: %s %.4f", label_of(task), message.number, message.total, kind, loss)
 
     def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
         if result.status == "finished":
@@ -114,6 +112,11 @@ class Lines:
 
     def __exit__(self, *error: object) -> None:
         pass
+
+
+def label_of(task: FoldTask, between: str = " ") -> str:
+    """Which trial's fold it is, in words."""
+    return task.label if task.trial is None else f"trial {task.trial}{between}{task.label}"
 
 
 def describe_recipe(recipe: Recipe) -> str:

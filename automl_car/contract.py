@@ -33,7 +33,7 @@ TO_MAKE_PICTURES = ("build", "pictures")
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule that a backbone, an augmentation, a tracker or an executor breaks; `cause` is what its code raised, if it did."""
+    """A rule that something which a plugin offers breaks; `cause` is what its code raised, if it did."""
 
     rule: str
     message: str

@@ -40,8 +40,8 @@ class ExecutorBench:
     made: dict[str, Any] = field(default_factory=dict)
 
     def close(self) -> None:
-        """End it, if it was built."""
-        if (executor := self.made.get("executor")) is not None:
+        """End it, if it was built and has not been asked to."""
+        if (executor := self.made.pop("executor", None)) is not None:
             executor.close()
 
 
@@ -88,7 +88,7 @@ def _hands_errors_on(bench: ExecutorBench) -> None:
 
 
 def _ends(bench: ExecutorBench) -> None:
-    executor, name = bench.made["executor"], bench.kind.name
+    executor, name = bench.made.pop("executor"), bench.kind.name
     _call(f"`close` of `{name}`", executor.close)
     _call(f"`close` of `{name}`, a second time,", executor.close)
 

@@ -135,6 +135,13 @@ def test_a_refit_tells_its_training_loss_as_it_has_no_other(
     assert caplog.messages == ["  refit without fold 2 epoch 1 of 12: training loss 2.0000"]
 
 
+def test_an_epoch_is_told_with_its_trial_where_several_are_in_flight(
+    lines: Lines, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    lines.trained(FoldTask(FULL, "abc", 2, tmp_path, tmp_path, trial=7), Epoch(1, 12, 2.0, 1.5, 3.0))
+    assert caplog.messages == ["  trial 7 fold 2 epoch 1 of 12: log loss 1.5000"]
+
+
 def test_the_epochs_of_a_head_are_too_short_to_tell(
     lines: Lines, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -153,6 +160,17 @@ def test_progress_is_told_every_ten_seconds_and_at_the_end(
     # 4 took 10.1 s, so the fifth takes a quarter of that.
     told = ["reading photos: 1 of 5", "reading photos: 4 of 5, about 3 s left", "reading photos: 5 of 5"]
     assert caplog.messages == told
+
+
+def test_the_time_left_is_that_of_each_piece_of_work_though_they_take_turns(
+    lines: Lines, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 120.0, 140.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    lines.progress("features of a", 1, 5)
+    lines.progress("features of b", 1, 5)
+    lines.progress("features of a", 2, 5)  # 40 s for two
+    assert caplog.messages[-1] == "features of a: 2 of 5, about 1 min 00 s left"
 
 
 # ---- the log file ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which executor a command trains with, and what is said where there is none of that name, or its library is missing."""
+"""Which executor a command trains with, and what is said where there is none, or where its library is missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from automl_car.config import Config, load_config
 from automl_car.console import Lines
 from automl_car.errors import ConfigError, PluginError
 from automl_car.pipeline.executing import open_executor, pick_executor
-from automl_car.search.executor import LocalExecutor
+from automl_car.search.fleet import Fleet
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = (Setting("queue", "short", "its queue"), Setting("cores", 1, "of a fold"))
@@ -56,7 +56,7 @@ def test_by_itself_it_is_this_machine() -> None:
 def test_the_executor_of_this_machine_is_the_local_one(tmp_path: Path) -> None:
     executor = open_executor(load_catalog(), Config(), Lines(), tmp_path / "worker.log")
     try:
-        assert isinstance(executor, LocalExecutor)
+        assert isinstance(executor, Fleet)
     finally:
         executor.close()
 

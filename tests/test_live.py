@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from automl_car.console import logger
-from automl_car.live import BLOCKS, ROWS, LiveView, State, TrialRow, render, sparkline
+from automl_car.live import ROWS, LiveView
+from automl_car.picture import BLOCKS, Flying, State, TrialRow, render, sparkline
 from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
 from automl_car.search.job import Outcome
 
@@ -167,6 +168,37 @@ def test_the_curve_grows_with_epochs_and_begins_anew_with_each_fold(view: LiveVi
     assert (state.curve, state.done, state.total) == ((1.5, 1.2), 2, 10)
     view.fold_began(0, 2)
     assert state_of(view).curve == ()
+
+
+def test_each_of_several_folds_in_flight_has_a_line(view: LiveView, tmp_path: Path) -> None:
+    for number in (0, 1):
+        view.trial_began(number, RECIPE)
+        view.fold_began(number, 1)
+    view.trained(FoldTask(RECIPE, "abc", 1, tmp_path, tmp_path, trial=0), Epoch(1, 10, 2.0, 1.5, 0.1))
+    view.trained(FoldTask(RECIPE, "abc", 1, tmp_path, tmp_path, trial=1), Epoch(4, 10, 1.0, 1.2, 0.2))
+    picture = drawn(state_of(view))
+    lines = [line for line in picture.splitlines() if "▸" in line]
+    assert ["trial 0, fold 1" in line and "1/10" in line and "1.500" in line for line in lines] == [True, False]
+    assert ["trial 1, fold 1" in line and "4/10" in line and "1.200" in line for line in lines] == [False, True]
+    view.fold_ended(0, result(1, 0.5), stored=False)
+    view.trial_ended(0, Outcome(TrialState.PRUNED, reason="worse"))
+    assert [one.key for one in state_of(view).flying] == [(1, 1)]
+
+
+def test_of_many_folds_in_flight_the_rest_are_counted() -> None:
+    flying = tuple(Flying((number, 0), f"trial {number}, fold 0") for number in range(11))
+    picture = drawn(State(began=NOW, flying=flying))
+    assert picture.count("▸") == 8
+    assert "and 3 folds more" in picture
+
+
+def test_a_trial_that_left_the_picture_may_still_become_the_best(view: LiveView) -> None:
+    for number in range(ROWS + 2):
+        view.trial_began(number, RECIPE)
+    view.trial_ended(0, Outcome(TrialState.COMPLETE, 0.5))
+    best = state_of(view).best
+    assert best is not None
+    assert (best.number, best.log_loss) == (0, 0.5)
 
 
 def test_progress_inside_a_fold_is_shown(view: LiveView, tmp_path: Path) -> None:

@@ -89,3 +89,14 @@ def test_on_a_cpu_there_are_none_by_default(view: Any, space: Any, machine: Simp
     machine.free = 1
     assert pick_workers(None, space, CPU, view) is None
     assert view.notes == []
+
+
+def test_the_loader_processes_of_folds_that_are_trained_side_by_side_count_together(
+    view: Any, space: Any, machine: SimpleNamespace
+) -> None:
+    machine.free = 8 * (2 * 8 + 2) * BATCH - 1
+    assert pick_workers(None, space, GPU, view, 8) == 0  # 64 cores are 8 processes for each of 8
+    (note,) = view.notes
+    assert note.startswith("photos are loaded without processes of their own: 64 of them need")
+    machine.free += 1
+    assert pick_workers(None, space, GPU, view, 8) is None

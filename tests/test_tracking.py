@@ -102,8 +102,8 @@ def view(heard: list[Event], tmp_path: Path) -> Iterator[Tracked]:
         yield listening
 
 
-def task(fold: int) -> FoldTask:
-    return FoldTask(Recipe("toy"), "abc", fold, Path("d"), Path("c"))
+def task(fold: int, trial: int | None = None) -> FoldTask:
+    return FoldTask(Recipe("toy"), "abc", fold, Path("d"), Path("c"), trial=trial)
 
 
 def result(fold: int, status: Any = "finished") -> FoldResult:
@@ -121,13 +121,31 @@ def test_epochs_are_told_with_the_trial_whose_fold_is_in_flight(view: Tracked, h
     view.trial_began(3, Recipe("toy", params=(("toy.width", 8),)))
     view.trial_began(4, Recipe("toy"))
     view.fold_began(3, 1)
-    view.trained(task(1), Epoch(2, 5, 0.7, 0.9, 4.0, 0.8))
+    view.trained(task(1, trial=3), Epoch(2, 5, 0.7, 0.9, 4.0, 0.8))
     view.fold_ended(3, result(1), stored=False)
     wait_for(heard, 4)
     first, _, *others = heard
     assert isinstance(first, TrialBegan)
     assert (first.trial, first.params["backbone"], first.params["toy.width"]) == (3, "toy", 8)
     assert others == [EpochEnded(3, 1, 2, 5, 0.7, 0.9, 0.8, 4.0), FoldEnded(3, 1, 1.25, 3.0, stored=False)]
+
+
+def test_of_several_folds_in_flight_each_epoch_is_told_with_its_own_trial(view: Tracked, heard: list[Event]) -> None:
+    view.fold_began(3, 1)
+    view.fold_began(4, 1)
+    view.trained(task(1, trial=4), Epoch(1, 5, 0.7, 0.9, 4.0))
+    view.trained(task(1, trial=3), Epoch(2, 5, 0.7, 0.9, 4.0))
+    wait_for(heard, 2)
+    assert [(event.trial, event.epoch) for event in heard if isinstance(event, EpochEnded)] == [(4, 1), (3, 2)]
+
+
+def test_a_fold_that_goes_on_after_its_trial_is_not_told(view: Tracked, heard: list[Event]) -> None:
+    view.fold_began(3, 1)
+    view.fold_began(3, 2)
+    view.trial_ended(3, Outcome(TrialState.PRUNED, reason="worse"))
+    view.trained(task(2, trial=3), Epoch(1, 5, 0.7, 0.9, 4.0))
+    wait_for(heard, 1)
+    assert isinstance(heard[0], TrialEnded)
 
 
 def test_a_fold_that_belongs_to_no_trial_of_this_run_is_not_told(view: Tracked, heard: list[Event]) -> None:

@@ -246,17 +246,19 @@ class ExecutorContext:
     """What an executor is built with.
 
     Attributes:
-        watch: to be called with a fold task and with each `Epoch` or `Progress` that its training tells, as it happens
-            and from any thread.
+        watch: to be called with a fold task and with each `Epoch` or `Progress` that its training tells, as it happens,
+            from any thread, and from one at a time.
         log: file for what training processes print. Processes of other machines take names beside it.
         note: tells the person something, in a sentence.
         address: `search.address`: where its cluster is; empty where nobody said.
+        workers: `search.workers`: training processes on this machine, a number or "auto".
     """
 
     watch: Callable[[Any, Any], None]
     log: Path
     note: Callable[[str], None]
     address: str = ""
+    workers: int | str = "auto"
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,10 @@ def search(
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="The executor's cluster, such as auto or host:port.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Training processes side by side, or auto: one a GPU. Default: auto."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Measure for a minute what the search will cost, and stop.")
     ] = False,
@@ -104,6 +108,7 @@ def search(
             "search.patience": patience,
             "search.executor": executor,
             "search.address": address,
+            "search.workers": workers,
             "data.directory": data.resolve() if data else None,
             "data.folds": folds,
             "training.epochs": epochs,

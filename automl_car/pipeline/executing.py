@@ -52,7 +52,7 @@ def open_executor(catalog: Catalog, config: Config, view: View, log: Path) -> Ex
         PluginError: its plugin raised something else, or returned what is no executor.
     """
     kind = pick_executor(catalog, config)
-    context = ExecutorContext(view.trained, log, view.note, config.search.address or "")
+    context = ExecutorContext(view.trained, log, view.note, config.search.address or "", config.search.workers)
     try:
         with left_alone():
             executor: Executor = kind.open(context, config.executors.given.get(kind.name, {}))

@@ -119,6 +119,8 @@ def _search(
                 plugins=[row.title for row in catalog.others],
             )
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
+            if (slots := executor.slots()) > 1:
+                view.note(f"{slots} folds are trained at a time")
             keeper = _Keeper(workspace, config, study_name, prepared, view)
             _run(workspace, config, job, prepared, view, keeper)
         except KeyboardInterrupt:
@@ -238,7 +240,8 @@ def _job(
         seed=config.search.seed,
         startup_trials=config.search.startup_trials,
         deadline=pick_deadline(config, began),
-        workers=pick_workers(config.training.workers, choices, executor.machine(), view),
+        workers=pick_workers(config.training.workers, choices, executor.machine(), view, executor.slots()),
+        parallel_trials=None if config.search.parallel_trials == "auto" else config.search.parallel_trials,
         step=config.training.step,
         checkpoint_seconds=config.training.checkpoint_seconds,
         strikes=Strikes(catalog.owners),

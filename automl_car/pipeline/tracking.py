@@ -114,7 +114,7 @@ class Tracked:
         self._folder = folder
         self._config = config
         self._followers: tuple[Follower, ...] = ()
-        self._in_flight: tuple[int, int] | None = None  # trial and fold
+        self._in_flight: set[tuple[int, int]] = set()  # trials and their folds
         self._params: dict[int, Mapping[str, Any]] = {}
 
     def close(self, reason: str, patience: float) -> None:
@@ -137,11 +137,11 @@ class Tracked:
     def trained(self, task: FoldTask, message: Epoch | Progress) -> None:
         """Comes from another thread."""
         self._view.trained(task, message)
-        at = self._in_flight
-        if at is None or at[1] != task.fold or not isinstance(message, Epoch):
-            return  # a fold that is mended belongs to no trial of this run
+        if task.trial is None or (task.trial, task.fold) not in self._in_flight or not isinstance(message, Epoch):
+            return  # a fold that is mended belongs to no trial of this run, and a trial may end before its last fold
         event = EpochEnded(
-            *at,
+            task.trial,
+            task.fold,
             message.number,
             message.total,
             message.train_loss,
@@ -183,17 +183,17 @@ class Tracked:
         self._tell(TrialBegan(number, self._params[number]))
 
     def fold_began(self, number: int, fold: int) -> None:
-        self._in_flight = (number, fold)
+        self._in_flight.add((number, fold))
         self._view.fold_began(number, fold)
 
     def fold_ended(self, number: int, result: FoldResult, *, stored: bool) -> None:
-        self._in_flight = None
+        self._in_flight.discard((number, result.fold))
         self._view.fold_ended(number, result, stored=stored)
         if result.status == "finished":
             self._tell(FoldEnded(number, result.fold, result.log_loss, result.seconds, stored))
 
     def trial_ended(self, number: int, outcome: Outcome) -> None:
-        self._in_flight = None
+        self._in_flight = {(trial, fold) for trial, fold in self._in_flight if trial != number}
         self._view.trial_ended(number, outcome)
         params = self._params.pop(number, {})
         self._tell(TrialEnded(number, outcome.word, outcome.log_loss, outcome.reason, params))

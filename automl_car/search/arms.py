@@ -69,8 +69,8 @@ def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
     """Expected improvement on the k-th best log loss per second, by arm.
 
     The log loss of an arm's next trial is taken to be spread like those of its former ones, each blurred by a normal
-    kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it. Trials of which nothing is known yet
-    count neither as good nor as bad; an arm that has no others is not among the results.
+    kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it. Trials of which nothing is known
+    yet count neither as good nor as bad; an arm that has no others is not among the results.
     """
     known = [play for play in plays if play.log_loss is not None]
     ranked = sorted(_finite(known))

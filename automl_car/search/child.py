@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from automl_car.search.wire import ENDED, packed
 # Python's helper tidies up the shared memory of processes that were ended, and would say so in the terminal each time.
 _QUIET = "ignore::UserWarning:multiprocessing.resource_tracker"
 GRACE_SECONDS = 3.0  # for a process that is asked to end, to remove its temporary files
+_STARTING = threading.Lock()  # of two processes that start at once, each has its own variables
 
 
 class Child:
@@ -27,12 +30,13 @@ class Child:
 
     Args:
         log: file that its output goes to.
+        environment: variables that it has besides those of this process, or in their place.
 
     Raises:
         OSError: the system has no room for another process.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, environment: Mapping[str, str] | None = None) -> None:
         from automl_car.search.worker import serve
 
         if _QUIET not in sys.warnoptions:
@@ -43,7 +47,8 @@ class Child:
         self._connection, theirs = context.Pipe()
         # Not a daemon: those may have no children, and loader processes are its children.
         self._process = context.Process(target=serve, args=(theirs, str(log)))
-        self._process.start()
+        with _having(environment or {}):
+            self._process.start()
         theirs.close()
 
     @property
@@ -71,17 +76,20 @@ class Child:
             raise ExecutorError(f"The training process began with {message!r}.")
         return message
 
-    def ask(self, task: FoldTask | SpeedTask, watch: Callable[[Epoch | Progress], None]) -> object:
+    def ask(
+        self, task: FoldTask | SpeedTask, watch: Callable[[Epoch | Progress], None], threads: int | None = None
+    ) -> object:
         """Its answer to a task: a result, or an error.
 
         Args:
             watch: called with what it tells on the way.
+            threads: that it may compute with from now on; None: as many as it does.
 
         Raises:
             ExecutorError: it ended, or hangs; it is dead in any case.
         """
         try:
-            self._connection.send(packed(task))
+            self._connection.send((packed(task), threads))
         except OSError:
             raise self._lost() from None
         while isinstance(message := self._receive(), Epoch | Progress):
@@ -151,6 +159,22 @@ class Child:
     @property
     def _hint(self) -> str:
         return f"its last words are in `{self._log}`."
+
+
+@contextmanager
+def _having(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have these environment variables, for a process that is started meanwhile: it takes over those of its parent."""
+    with _STARTING:
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _kind_of_loss(code: int) -> type[ExecutorError]:

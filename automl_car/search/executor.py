@@ -1,14 +1,14 @@
 """Runs fold tasks in a process of its own, which is replaced when it dies.
 
 An executor is anything with `submit(task) -> Future[FoldResult]`, `slots()`, `machine()` and `close()`. The local one
-keeps one spawned child per device: a child that is killed, crashes, hangs or leaks takes no other fold and no study with
-it.
+is one spawned child: when it is killed, crashes, hangs or leaks, it takes no other fold and no study with it. Several
+of them side by side are a fleet (`fleet.py`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -56,13 +56,26 @@ class LocalExecutor:
     Args:
         watch: called, from that thread, with each epoch and progress of the fold in flight.
         log: file that the child's stderr goes to.
+        environment: returns the variables that a child has besides those of this process, when one is started.
+        threads: returns how many a child may compute with, before each task; None: as it likes.
+        machine: what the child has to find; None: what the first one finds.
     """
 
-    def __init__(self, watch: Watch, log: Path) -> None:
+    def __init__(
+        self,
+        watch: Watch,
+        log: Path,
+        *,
+        environment: Callable[[], Mapping[str, str]] = dict,
+        threads: Callable[[], int | None] = lambda: None,
+        machine: Machine | None = None,
+    ) -> None:
         self._watch = watch
         self._log = log
+        self._environment = environment
+        self._threads = threads
         self._child: Child | None = None
-        self._machine: Machine | None = None  # that of the first child, which every other one has to find again
+        self._machine = machine  # that of the first child, which every other one has to find again
         self._is_new = True  # whether the child has not told its machine
         self._closed = False
         self._changing = threading.Lock()  # so that no child is started while the executor closes
@@ -124,7 +137,7 @@ class LocalExecutor:
             if isinstance(task, FoldTask):
                 self._watch(task, message)
 
-        message = child.ask(task, watch)
+        message = child.ask(task, watch, self._threads())
         if isinstance(message, DeviceLostError):
             child.kill()  # nothing brings the GPU back to a process that has lost it
         if isinstance(message, BaseException):
@@ -137,7 +150,7 @@ class LocalExecutor:
             if self._closed:
                 raise ExecutorError("The search has ended, and with it its training process.")
             if self._child is None or not self._child.is_alive():
-                self._child, self._is_new = Child(self._log), True
+                self._child, self._is_new = Child(self._log, self._environment()), True
             child = self._child
         if self._is_new:
             self._machine = self._same(child)

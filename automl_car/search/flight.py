@@ -3,8 +3,8 @@
 Trials are coroutines (`trial.py`), and so are the attempts at a fold (`retrying.py`). One thread, the driver's, resumes
 whichever has an answer; folds that have landed at once are looked at in the order in which they were submitted.
 
-Idle slots take folds ahead of their turn. Such a fold is looked at when its trial comes to it: what the trial decides is
-the same as without. Of a trial that ended before, nobody looks at it; it stays in the fold store and does no harm.
+Idle slots take folds ahead of their turn. Such a fold is looked at when its trial comes to it: what the trial decides
+is the same as without. Of a trial that ended before, nobody looks at it; it stays in the fold store and does no harm.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Callable
 from concurrent import futures
 
 from automl_car.records import FoldResult, FoldTask
+from automl_car.search.flying import Fold, Key, Trial, key_of
 from automl_car.search.job import Job, Outcome, View
-from automl_car.search.retrying import Attempts, attempts
-from automl_car.search.trial import Run, Waiting, stored
+from automl_car.search.retrying import attempts
+from automl_car.search.trial import Run, stored
 from automl_car.unfinished import drop_checkpoint, drop_checkpoints
 
 LOOK_SECONDS = 1.0  # after which somebody has to look whether there are more slots now
-Key = tuple[str, int]  # recipe id and fold
 
 
 class Flight:
@@ -33,8 +33,8 @@ class Flight:
         self._job = job
         self._view = view
         self._ended = ended
-        self._trials: list[_Trial] = []  # in the order in which they began
-        self._folds: dict[Key, _Fold] = {}  # in the order in which they were submitted
+        self._trials: list[Trial] = []  # in the order in which they began
+        self._folds: dict[Key, Fold] = {}  # in the order in which they were submitted
         self._stored: set[Key] = set()  # that need not be trained ahead of their turn
 
     # ---- how many ----
@@ -55,7 +55,7 @@ class Flight:
         return any(trial.is_told and not trial.is_paused for trial in self._trials)
 
     @property
-    def paused(self) -> list[_Trial]:
+    def paused(self) -> list[Trial]:
         """Trials that wait to be told to go on, the most promising first."""
         return sorted((trial for trial in self._trials if trial.is_paused), key=lambda trial: trial.expected)
 
@@ -72,17 +72,21 @@ class Flight:
 
     def begin(self, run: Run) -> None:
         """Let a trial begin."""
-        trial = _Trial(run, next(run))
+        try:
+            trial = Trial(run, next(run))
+        except StopIteration as stop:
+            self._ended(stop.value)
+            return
         self._trials.append(trial)
         self._go_on(trial)
 
-    def tell(self, trial: _Trial) -> None:
+    def tell(self, trial: Trial) -> None:
         """Tell a trial that waits for it to go on."""
         trial.is_told = True
         self._resume(trial, None)
 
     def fill(self) -> None:
-        """Give idle slots the folds that trials ask for next if they go on: of each the next one, then those after it."""
+        """Give idle slots folds that trials ask for next if they go on: the next one of each, then those after it."""
         in_order = [*(trial for trial in self._trials if not trial.is_paused), *self.paused]
         for place in range(self._job.folds.count):
             for trial in in_order:
@@ -93,6 +97,8 @@ class Flight:
 
     def wait(self) -> None:
         """Wait until a fold has landed, or for a moment, and let the trials go on that wait for it."""
+        for trial in [trial for trial in self._trials if not trial.is_paused]:
+            self._go_on(trial)  # there may have been no slot for its fold
         flying = [fold for fold in self._folds.values() if not fold.has_landed]
         futures.wait([fold.future for fold in flying], LOOK_SECONDS, futures.FIRST_COMPLETED)
         for fold in [fold for fold in flying if fold.future.done()]:
@@ -106,7 +112,7 @@ class Flight:
     # ---- folds ----
 
     def _train_ahead(self, task: FoldTask) -> None:
-        key = _key(task)
+        key = key_of(task)
         if key in self._folds or key in self._stored:
             return
         if stored(task, self._view) is not None:
@@ -117,45 +123,45 @@ class Flight:
     def _submit(self, task: FoldTask) -> None:
         if task.trial is not None:
             self._view.fold_began(task.trial, task.fold)
-        self._folds[_key(task)] = _Fold(task, attempts(self._job.executor, task, self._view))
+        self._folds[key_of(task)] = Fold(task, attempts(self._job.executor, task, self._view))
 
-    def _land(self, fold: _Fold) -> None:
+    def _land(self, fold: Fold) -> None:
         """Take up what an attempt at a fold came to."""
         if not self._is_wanted(fold):
             drop_checkpoint(fold.task.fold_directory)
-            del self._folds[_key(fold.task)]
+            del self._folds[key_of(fold.task)]
         elif fold.advance():
             for trial in [trial for trial in self._trials if trial.waits_for(fold)]:
-                self._folds.pop(_key(fold.task), None)
+                self._folds.pop(key_of(fold.task), None)
                 self._look_at(trial, fold)
 
-    def _is_wanted(self, fold: _Fold) -> bool:
-        return any(_key(task) == _key(fold.task) for trial in self._trials for task in trial.waits.folds)
+    def _is_wanted(self, fold: Fold) -> bool:
+        return any(key_of(task) == key_of(fold.task) for trial in self._trials for task in trial.waits.folds)
 
     # ---- trials ----
 
-    def _go_on(self, trial: _Trial) -> None:
-        """Give a trial the fold that it waits for, if it is finished; else see that it is trained."""
+    def _go_on(self, trial: Trial) -> None:
+        """Give a trial the fold that it waits for, if it is finished; else have it trained, if there is a slot."""
         if trial.is_paused:
             return
         task = trial.waits.folds[0]
-        fold = self._folds.get(_key(task))
+        fold = self._folds.get(key_of(task))
         if fold is not None:
             if fold.has_landed:
-                del self._folds[_key(task)]
+                del self._folds[key_of(task)]
                 self._look_at(trial, fold)
         elif (result := stored(task, self._view)) is not None:
             self._view.fold_ended(trial.waits.number, result, stored=True)
             self._resume(trial, result)
-        else:
+        elif self._idle > 0:
             self._submit(task)
 
-    def _look_at(self, trial: _Trial, fold: _Fold) -> None:
+    def _look_at(self, trial: Trial, fold: Fold) -> None:
         if fold.result is not None:
             self._view.fold_ended(trial.waits.number, fold.result, stored=False)
         self._resume(trial, fold.result, fold.error)
 
-    def _resume(self, trial: _Trial, result: FoldResult | None, error: Exception | None = None) -> None:
+    def _resume(self, trial: Trial, result: FoldResult | None, error: Exception | None = None) -> None:
         try:
             trial.waits = trial.run.throw(error) if error is not None else trial.run.send(result)
         except StopIteration as stop:
@@ -163,7 +169,7 @@ class Flight:
         else:
             self._go_on(trial)
 
-    def _end(self, trial: _Trial, outcome: Outcome) -> None:
+    def _end(self, trial: Trial, outcome: Outcome) -> None:
         self._trials.remove(trial)
         landed = [key for key, fold in self._folds.items() if fold.has_landed and not self._is_wanted(fold)]
         for key in landed:
@@ -173,62 +179,7 @@ class Flight:
         self._ended(outcome)
 
 
-class _Trial:
-    """A trial in flight."""
-
-    def __init__(self, run: Run, waits: Waiting) -> None:
-        self.run = run
-        self.waits = waits
-        self.is_told = False  # to go on after its first fold
-        self.directory = waits.folds[0].fold_directory.parent  # of its recipe
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether it waits to be told to go on."""
-        return self.waits.expected is not None
-
-    @property
-    def expected(self) -> float:
-        """What it will probably be worth, while it waits."""
-        assert self.waits.expected is not None
-        return self.waits.expected
-
-    def waits_for(self, fold: _Fold) -> bool:
-        """Whether this is its next fold, now."""
-        return not self.is_paused and _key(self.waits.folds[0]) == _key(fold.task)
-
-
-class _Fold:
-    """A fold on its way: its attempts, and in the end what came of them."""
-
-    def __init__(self, task: FoldTask, trying: Attempts) -> None:
-        self.task = task
-        self.future = next(trying)
-        self.result: FoldResult | None = None
-        self.error: Exception | None = None
-        self._trying = trying
-
-    @property
-    def has_landed(self) -> bool:
-        """Whether there is nothing more to wait for."""
-        return self.result is not None or self.error is not None
-
-    def advance(self) -> bool:
-        """Take up what the attempt came to, which is done; whether the fold has landed, or is tried once more."""
-        try:
-            self.future = next(self._trying)
-        except StopIteration as stop:
-            self.result = stop.value
-        except Exception as error:
-            self.error = error
-        return self.has_landed
-
-
 def trials_at_once(job: Job) -> int:
     """Trials that may wait for a fold at the same time: one a slot, or fewer where the settings say so."""
     slots = max(1, job.executor.slots())
     return min(slots, job.parallel_trials or slots)
-
-
-def _key(task: FoldTask) -> Key:
-    return task.recipe_id, task.fold

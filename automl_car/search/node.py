@@ -107,7 +107,7 @@ def answers(order: Order) -> Iterator[Answer]:
 
 
 def _unpacked(order: Order) -> Task | None:
-    """The task, with what is left of its time: it may have waited for a node. Clocks of nodes agree, but for moments."""
+    """The task with what is left of its time, as it may have waited for a node; clocks of nodes agree by seconds."""
     if order.task is None:
         return None
     task, left = order.task

@@ -62,7 +62,7 @@ class RayExecutor:
     """Trains folds on a cluster. Each task's future has its answer, or AutomlCarError for what went wrong.
 
     Args:
-        watch: called, from the threads of the tasks, with each epoch and progress.
+        watch: called with each epoch and progress, by one thread at a time.
         log: training processes write beside it, each into a file named after its node and the process there.
     """
 
@@ -70,7 +70,7 @@ class RayExecutor:
         self._watch = watch
         self._log = log
         self._cluster = cluster
-        self._lock = threading.Lock()
+        self._lock, self._watching = threading.Lock(), threading.Lock()
         self._running: set[_Errand] = set()
         self._machine: Machine | None = None
         self._closed = False
@@ -173,7 +173,7 @@ class RayExecutor:
         here = self._with_loaders(task) if isinstance(task, FoldTask) else task
         order = make_order(here, self._log, hide_gpus=not self._cluster.needs.gpus)
         errand.stream = self._remote.options(name="machine" if task is None else _name(task)).remote(order)
-        return hear(task, self._messages(errand.stream), self._watch, self._require_same)
+        return hear(task, self._messages(errand.stream), self._hear, self._require_same)
 
     def _messages(self, stream: Any) -> Iterator[Answer]:
         if self._cluster.remote:
@@ -181,6 +181,10 @@ class RayExecutor:
             return
         for reference in stream:
             yield self._cluster.ray.get(reference)
+
+    def _hear(self, task: FoldTask, message: Epoch | Progress) -> None:
+        with self._watching:
+            self._watch(task, message)
 
     def _with_loaders(self, task: FoldTask) -> FoldTask:
         """Several folds share a node: the processes that load photos are those that a fold has cores for."""

@@ -56,7 +56,8 @@ def _raised_there(error: BaseException, words: str) -> AutomlCarError:
             f"A node of Ray cannot run automl-car: {type(cause).__name__}: {cause}",
             hint="install the same version of automl-car on every node.",
         )
-    return ExecutorError(f"A node of Ray raised {type(cause or error).__name__}: {cause or words}", hint=_plain(str(error)))
+    name = type(cause or error).__name__
+    return ExecutorError(f"A node of Ray raised {name}: {cause or words}", hint=_plain(str(error)))
 
 
 def _first_lines(error: BaseException) -> str:

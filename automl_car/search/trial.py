@@ -54,9 +54,9 @@ Run = Generator[Waiting, FoldResult | None, Outcome]
 def run_trial(job: Job, judge: Judge, view: View) -> Run:
     """Ask the study for a recipe, train its folds, and tell the study how it ended.
 
-    It never waits by itself: it yields what it waits for, and is sent the result of the fold, or thrown its error. After
-    the first fold it waits to be told to go on: which of several trials are worth their other folds is best seen when
-    all of them have one. Closing the generator ends the trial as interrupted.
+    It never waits by itself: it yields what it waits for, and is sent the result of the fold, or thrown its error.
+    After the first fold it waits to be told to go on: which of several trials are worth their other folds is best seen
+    when all of them have one. Closing the generator ends the trial as interrupted.
     """
     asked = _asked_trials(job.study)
     sampler = make_sampler(job.seed, asked, job.startup_trials)

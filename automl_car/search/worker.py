@@ -75,9 +75,11 @@ def _serve(line: _Line, log: str) -> None:
     line.send(machine)
     while True:
         try:
-            task = line.receive()
+            task, threads = line.receive()
         except EOFError:
             return
+        if threads is not None:
+            _take_share(threads)
         with line.beating():
             answer = _answer(task, line)
         line.send(answer)
@@ -90,9 +92,10 @@ class _Line:
         self._connection = connection
         self._one_at_a_time = threading.Lock()
 
-    def receive(self) -> FoldTask | SpeedTask:
-        """The next task."""
-        return unpacked(self._connection.recv())
+    def receive(self) -> tuple[FoldTask | SpeedTask, int | None]:
+        """The next task, and the threads to compute it with, where that is said."""
+        message, threads = self._connection.recv()
+        return unpacked(message), threads
 
     def send(self, message: Any) -> None:
         """Tell the driver; whatever is told is a step of the work."""
@@ -188,8 +191,17 @@ def _prepare() -> Machine:
     _allow_open_files()
     device = devices.pick_device()
     devices.prepare(device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return Machine(device.type, name, os.cpu_count() or 1)
+    cores = os.cpu_count() or 1
+    if device.type != "cuda":
+        return Machine(device.type, "CPU", cores)
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return Machine(device.type, torch.cuda.get_device_name(device), cores, torch.cuda.device_count(), memory)
+
+
+def _take_share(threads: int) -> None:
+    from automl_car.training.device import take_share
+
+    take_share(threads)
 
 
 def _allow_open_files() -> None:

@@ -22,11 +22,13 @@ from torch import Tensor, nn
 
 from automl_car.catalog.records import Backbone, own_values
 from automl_car.files import write_atomically
+from automl_car.pulse import pulse
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.device import device_name
 from automl_car.training.optimizer import set_training_mode
 from automl_car.training.room import free_memory, has_batch_statistics, lacks_memory
 from automl_car.training.step import Passes, Step, passes, plain_step
+from automl_car.turns import one_at_a_time
 
 _VERSION = 1  # raise it when what is measured changes
 _PATIENCE = 20.0  # seconds for all measurements of one backbone and size
@@ -84,16 +86,26 @@ def measured_steps(
     """
     what = key_of(backbone, recipe, device)
     file = cache / "steps" / f"{fingerprint(what)}.json"
+    if known := _read(file):
+        return known
+    with one_at_a_time(cache / "locks" / f"{file.stem}.lock", pulse):
+        if known := _read(file):  # another process has measured meanwhile
+            return known
+        tell()
+        with torch.random.fork_rng():  # what a network draws here, its training must not miss
+            measured = _measure(copy.deepcopy(model), recipe, num_classes, device)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps(what | {"measured": [asdict(one) for one in measured]}, indent=1))
+    return measured
+
+
+def _read(file: Path) -> tuple[Measured, ...]:
+    """What was measured before; nothing where the file is damaged: then it is measured again."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))["measured"]
         return tuple(Measured(Step(**value.pop("step")), **value) for value in values)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        tell()
-    with torch.random.fork_rng():  # what a network draws here, its training must not miss
-        measured = _measure(copy.deepcopy(model), recipe, num_classes, device)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps(what | {"measured": [asdict(one) for one in measured]}, indent=1))
-    return measured
+        return ()
 
 
 def key_of(backbone: Backbone, recipe: Recipe, device: torch.device) -> dict[str, Any]:
@@ -107,7 +119,7 @@ def key_of(backbone: Backbone, recipe: Recipe, device: torch.device) -> dict[str
         "batch_size": recipe.batch_size,
         "freeze_norm": recipe.freeze_norm,
         "device": device_name(device),
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,  # of the passes
         "torch": torch.__version__,
     }
 

@@ -43,9 +43,25 @@ def prepare(device: torch.device, threads: int | None = None) -> None:
         torch.set_float32_matmul_precision("high")
 
 
+_share: int | None = None  # of the cores, where other processes compute on this machine, too
+
+
+def take_share(threads: int) -> None:
+    """Compute with so many threads from now on: the other cores are for the processes beside this one."""
+    global _share
+    if threads != _share:
+        _share = threads
+        torch.set_num_threads(threads)
+
+
+def cores() -> int:
+    """Cores of this machine that this process may use."""
+    return _share or os.cpu_count() or 1
+
+
 def helper_threads(device: torch.device) -> int:
     """Threads that make pictures beside the network: on a CPU as many as it computes with (see `ahead`)."""
-    return torch.get_num_threads() if device.type == "cpu" else min(8, os.cpu_count() or 1)
+    return torch.get_num_threads() if device.type == "cpu" else min(8, cores())
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -5,7 +5,8 @@
                                   sha256.txt  their checksums, which each process compares once
 `views` says which views there are; one that is asked for later costs itself and no other. A view's folder is complete,
 because it gets its name when everything is on the disk: what a killed process was computing is computed again, and so
-is what is damaged. Comparing the checksums of 33,000 photos' features (85 MB a view) takes 0.06 s once a process.
+is what is damaged. Of several processes that need the same features at once, one computes them. Comparing the checksums
+of 33,000 photos' features (85 MB a view) takes 0.06 s once a process.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from automl_car.data.prepare import Prepared
 from automl_car.data.sealed import check_seal, seal
 from automl_car.errors import DivergedError, StoreError
 from automl_car.files import complete_folder
+from automl_car.pulse import pulse
 from automl_car.records import Recipe, fingerprint
 from automl_car.training.choose_step import key_of
 from automl_car.training.folding import inference_passes
@@ -37,6 +39,7 @@ from automl_car.training.room import Room, free_memory
 from automl_car.training.step import Passes
 from automl_car.training.viewing import view_batches
 from automl_car.training.views import View
+from automl_car.turns import one_at_a_time
 
 logger = logging.getLogger("automl_car")
 
@@ -61,27 +64,34 @@ def frozen_features(
     cache: Path,
     device: torch.device,
     progress: Progress,
+    waiting: Callable[[], None] = pulse,
 ) -> Features:
     """Read the features of `recipe`'s backbone and size from the cache, and compute those that are missing.
 
     Args:
         views: of each photo; see `views.choose_views`.
         progress: called with (photos done, photos in all) per batch; what it raises ends the computation.
+        waiting: called every second while another process computes them; what it raises ends the waiting.
 
     Raises:
         DivergedError: the backbone gives features that are not finite in half precision.
         MachineError: the disk is full.
     """
     directory = cache / "features" / _key(backbone, recipe, prepared)
-    missing = [view for view in views if not _is_whole(directory / view.name)]
-    if missing:
-        network = _network(backbone, recipe, prepared.dataset.num_classes, device, cache)
-        _write_views(directory, missing, network, prepared, progress)
+    if _missing(directory, views):
+        with one_at_a_time(cache / "locks" / f"{directory.name}.lock", waiting):
+            if missing := _missing(directory, views):  # still, after others had their turn
+                network = _network(backbone, recipe, prepared.dataset.num_classes, device, cache)
+                _write_views(directory, missing, network, prepared, progress)
     return Features(*(tuple(_mapped(directory / view.name / file) for view in views) for file in _FILES))
 
 
 _FILES = ("train.npy", "test.npy")
 _checked: set[Path] = set()  # folders whose files this process has compared with their checksums
+
+
+def _missing(directory: Path, views: Sequence[View]) -> list[View]:
+    return [view for view in views if not _is_whole(directory / view.name)]
 
 
 def _is_whole(view: Path) -> bool:

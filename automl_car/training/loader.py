@@ -20,6 +20,7 @@ from automl_car.lifetime import end_with_parent
 from automl_car.records import IntArray
 from automl_car.training.ahead import ahead, for_each, side_by_side
 from automl_car.training.augment import augment, sample_seed
+from automl_car.training.device import cores
 from automl_car.training.photos import Pick, Picture
 
 Key = tuple[int, IntArray]  # an epoch, and the rows of one batch
@@ -110,10 +111,13 @@ def training_loader(photos: TrainingPhotos, batches: EpochBatches, workers: int,
 
 
 def pick_workers(configured: int | None, device: torch.device) -> int:
-    """Loader processes: none on a CPU, where they would take the network's cores; else one per core, at most 16."""
+    """Loader processes: none on a CPU, where they would take the network's cores; else one per core, at most 16.
+
+    Of the cores that are this process's: where several train side by side, each has its share of them.
+    """
     if configured is not None:
         return configured
-    return 0 if device.type == "cpu" else min(16, os.cpu_count() or 1)
+    return 0 if device.type == "cpu" else min(16, cores())
 
 
 class _InThreads:

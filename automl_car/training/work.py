@@ -90,9 +90,16 @@ class Work:
             clock.check(done / total)
             self.report(Progress(f"features of {self.backbone.name} at {size} px", done, total))
 
+        def waiting() -> None:
+            nonlocal clock
+            clock = self.clock.start()  # what this process has to do begins after that
+            clock.check(0.0)
+
         recipe = self.task.recipe
         chosen = choose_views(views, flip=recipe.flip)
-        return frozen_features(self.backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress)
+        return frozen_features(
+            self.backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress, waiting
+        )
 
     @property
     def checkpoints(self) -> Checkpoints:

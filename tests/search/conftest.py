@@ -153,6 +153,7 @@ class Desk:
     executor: FakeExecutor = field(default_factory=FakeExecutor)
     view: RecordingView = field(default_factory=RecordingView)
     rule: PruningRule | None = None
+    parallel_trials: int | None = None
     deadline: float | None = None
     seed: int = 0
     owners: dict[str, str] = field(default_factory=dict)  # of what can be struck
@@ -188,6 +189,7 @@ class Desk:
             seed=self.seed,
             startup_trials=3,
             deadline=self.deadline,
+            parallel_trials=self.parallel_trials,
             strikes=Strikes(self.owners),
         )
 

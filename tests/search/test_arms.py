@@ -160,3 +160,24 @@ def test_the_expected_improvement_is_what_integration_gives(lead: float, width: 
 def test_a_sure_lead_is_the_expected_improvement_and_a_hopeless_one_is_none() -> None:
     assert expected_improvement(0.5, 1e-3) == pytest.approx(0.5)
     assert expected_improvement(-0.5, 1e-3) == 0
+
+
+# ---- trials in flight -----------------------------------------------------------------------------------------------
+
+
+def test_trials_in_flight_count_as_tried() -> None:
+    begun = [Play(HEAD_B, None, 0.0), Play(HEAD_B, None, 0.0)]
+    assert _next(*begun, arms=(HEAD_B, HEAD_A), floor=2) == HEAD_A
+    assert _next(*begun, *_plays(HEAD_A, 0.5), arms=(HEAD_B, HEAD_A, FULL_A)) == FULL_A
+
+
+def test_trials_in_flight_count_neither_as_good_nor_as_failures() -> None:
+    known = [*_plays(HEAD_A, 0.5, 0.6, 0.4), *_plays(HEAD_B, 0.45, 0.55)]
+    begun = [Play(HEAD_A, None, 0.0)] * 9
+    assert gains_per_second([*known, *begun], k=3) == gains_per_second(known, k=3)
+
+
+def test_an_arm_of_which_nothing_is_known_yet_waits_for_its_first_fold() -> None:
+    plays = [*_plays(HEAD_A, 0.5, 0.6, 0.4), Play(HEAD_B, None, 0.0)]
+    assert _next(*plays, arms=(HEAD_B, HEAD_A)) == HEAD_A
+    assert HEAD_B not in gains_per_second(plays, k=3)

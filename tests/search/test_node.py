@@ -1,4 +1,4 @@
-"""What a process of a node does with an order, without any engine: it trains, says what is missing, and leaves nothing."""
+"""What a process of a node does with an order, without any engine: it trains, and says what it lacks."""
 
 from __future__ import annotations
 

@@ -62,3 +62,16 @@ def test_preparing_a_cpu_sets_the_threads_that_are_asked_for() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_share_of_the_cores_is_all_that_a_process_counts_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(devices, "_share", None)
+    before = torch.get_num_threads()
+    try:
+        devices.take_share(4)
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert devices.cores() == 4
+    assert devices.helper_threads(torch.device("cuda", 0)) == 4

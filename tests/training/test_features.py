@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -99,6 +100,17 @@ def test_they_are_half_precision_and_read_only(tiny_prepared: Prepared, tmp_path
 
 def test_the_backbone_sees_each_photo_and_mirror_image_once(tiny_prepared: Prepared, tmp_path: Path) -> None:
     _compute(tiny_prepared, tmp_path)
+    assert Counting.photos == 2 * (36 + 5)
+
+
+def test_two_that_need_the_same_features_at_once_compute_them_once(tiny_prepared: Prepared, tmp_path: Path) -> None:
+    found: list[Features] = []
+    workers = [threading.Thread(target=lambda: found.append(_compute(tiny_prepared, tmp_path))) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 3
     assert Counting.photos == 2 * (36 + 5)
 
 
