@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*:ResourceWa
 # which trial is asked for next depends on those that have ended.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 SAMPLE = """
-search: {study: main, trials: 12, parallel_trials: 1}
+search: {study: main, trials: 12, parallel_trials: 1, backbones: [efficientnet_lite0, efficientnet_lite1]}
+space: {image_size: 64, views: 2}
 training: {step: plain}
 executors: {ray: {cpus: 1}}
 """
@@ -78,17 +79,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Scene]:
     def make() -> Scene:
         root = tmp_path_factory.mktemp("sample")
         (root / "automl-car.yaml").write_text(SAMPLE)
-        return SampleScene(root)
+        return Scene(root, photos="data/sample")
 
     return make
-
-
-class SampleScene(Scene):
-    """Its photos are generated."""
-
-    @property
-    def sample_submission(self) -> Path:
-        return self.root / "data" / "sample" / "sample_submission.csv"
 
 
 @pytest.fixture(scope="module")
