@@ -141,7 +141,7 @@ def connect(address: str, share: Share) -> Cluster:
         raise _unreachable(address, ConnectionError("nobody listens there"))  # Ray would wait for minutes
     if ours:
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-        here = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
+        here: dict[str, Any] = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
         try:
             ray.init(address or "local", **quiet, **({} if address else here))
         except Exception as error:  # of many kinds, from ConnectionError to RuntimeError
