@@ -191,8 +191,10 @@ def main() -> None:
         _go_through(backbone, answers)
     for augmentation in offer.augmentations:
         _go_through(augmentation, answers)
-    for record in (*offer.trackers, *offer.executors):
-        _go_through_library(record, answers)
+    for tracker in offer.trackers:
+        _go_through_library(tracker, answers)
+    for kind in offer.executors:
+        _go_through_library(kind, answers)
     answers.say(done=True)
 
 
