@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from automl_car.catalog import events
 from automl_car.catalog.hookspecs import hookimpl
-from automl_car.catalog.records import Augmentation, Backbone, Param, PluginSources, Setting, Tracker
+from automl_car.catalog.records import (
+    Augmentation,
+    Backbone,
+    ExecutorContext,
+    ExecutorKind,
+    Param,
+    PluginSources,
+    Setting,
+    Tracker,
+)
 
 if TYPE_CHECKING:
     from automl_car.predicting import Model
@@ -23,7 +32,19 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = ["Augmentation", "Backbone", "Param", "Setting", "Tracker", "__version__", "events", "hookimpl", "load"]
+__all__ = [
+    "Augmentation",
+    "Backbone",
+    "ExecutorContext",
+    "ExecutorKind",
+    "Param",
+    "Setting",
+    "Tracker",
+    "__version__",
+    "events",
+    "hookimpl",
+    "load",
+]
 
 
 def load(bundle: str | os.PathLike[str], *, plugins: Sequence[str | os.PathLike[str]] = ()) -> Model:

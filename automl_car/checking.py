@@ -15,7 +15,7 @@ from automl_car.catalog.finding import Found, find_again, find_plugins
 from automl_car.catalog.isolated import Answers, Ended, receive, run_isolated
 from automl_car.catalog.offering import offers
 from automl_car.catalog.probe import load_in_steps, offered, refusal, remember
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
+from automl_car.catalog.records import Augmentation, Backbone, ExecutorKind, PluginSources, Tracker
 from automl_car.catalog.state import changes, put_back, snapshot
 from automl_car.catalog.words import describe_error, did_you_mean
 from automl_car.errors import PluginError
@@ -30,7 +30,7 @@ class Broken:
 
     Attributes:
         rule: of `rules.py`, or "loading", "processes" or "name".
-        record: the backbone, augmentation or tracker; empty for the plugin as a whole.
+        record: the backbone, augmentation, tracker or executor; empty for the plugin as a whole.
         message: what is wrong.
     """
 
@@ -45,7 +45,7 @@ class Checked:
 
     Attributes:
         name, origin, place, version: as `automl-car plugins` lists it.
-        offers: names of its backbones, augmentations and trackers, as far as it could be loaded.
+        offers: names of its backbones, augmentations, trackers and executors, as far as it could be loaded.
         broken: rules; none when it keeps the contract.
         notes: what is no breach and yet worth knowing.
         seconds: that the check took.
@@ -192,7 +192,9 @@ def main() -> None:
     for augmentation in offer.augmentations:
         _go_through(augmentation, answers)
     for tracker in offer.trackers:
-        _go_through_tracker(tracker, answers)
+        _go_through_library(tracker, answers)
+    for kind in offer.executors:
+        _go_through_library(kind, answers)
     answers.say(done=True)
 
 
@@ -212,17 +214,25 @@ def _go_through(record: Backbone | Augmentation, answers: Answers) -> None:
         answers.say(rule=breach.rule, record=record.name, message=breach.message)
 
 
-def _go_through_tracker(tracker: Tracker, answers: Answers) -> None:
-    from automl_car.contract import tracker_breaches
+def _go_through_library(record: Tracker | ExecutorKind, answers: Answers) -> None:
+    """Of a tracker or an executor, if the library that it writes to or runs on is here."""
+    from automl_car.contract import executor_breaches, tracker_breaches
 
-    if missing := missing_modules(tracker):
-        install = tracker.install or " ".join(missing)
-        answers.say(
-            note=f"`{tracker.name}` was not tried: `{'`, `'.join(missing)}` is missing, pip install '{install}'"
-        )
+    if missing := missing_modules(record):
+        install = record.install or " ".join(missing)
+        answers.say(note=f"`{record.name}` was not tried: `{'`, `'.join(missing)}` is missing, pip install '{install}'")
         return
-    for breach in tracker_breaches(tracker, begins=lambda rule: answers.say(looking_at=rule, record=tracker.name)):
-        answers.say(rule=breach.rule, record=tracker.name, message=breach.message)
+
+    def begins(rule: str) -> None:
+        answers.say(looking_at=rule, record=record.name)
+
+    looked_at = (
+        tracker_breaches(record, begins=begins)
+        if isinstance(record, Tracker)
+        else executor_breaches(record, begins=begins)
+    )
+    for breach in looked_at:
+        answers.say(rule=breach.rule, record=record.name, message=breach.message)
 
 
 @dataclass

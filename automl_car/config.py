@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from automl_car.config_executors import ExecutorsConfig
 from automl_car.config_trackers import TrackersConfig
 from automl_car.config_values import (
     Count,
@@ -124,6 +125,12 @@ class SearchConfig(_Section):
     )
     patience: Whole = Field(
         0, description="trials without a gain worth having after which the search stops; 0: it does not"
+    )
+    executor: Annotated[str, Field(min_length=1)] = Field(
+        "local", description="where folds are trained: local, ray, or what a plugin offers"
+    )
+    address: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the executor's cluster, such as auto or host:port; default: by executor"
     )
     workers: Workers = Field(
         "auto", description="training processes on this machine; auto: one a GPU, more where they fit, or one on a CPU"
@@ -245,6 +252,7 @@ class Config(BaseModel):
     plugins: PluginsConfig = PluginsConfig()
     catalog: CatalogConfig = CatalogConfig()
     trackers: TrackersConfig = TrackersConfig()
+    executors: ExecutorsConfig = ExecutorsConfig()
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------
@@ -308,7 +316,7 @@ def _describe(problem: Any, lines: Lines, given: Mapping[str, Any], path: Path |
 def _written_key(problem: Any) -> tuple[str, ...]:
     """The part of pydantic's location that a user wrote; it also names union members and tuple positions."""
     location = tuple(str(part) for part in problem["loc"])
-    depth = 3 if location[0] == "trackers" else 2
+    depth = 3 if location[0] in ("trackers", "executors") else 2
     return location[:depth] if location[0] in Config.model_fields else location[:1]
 
 

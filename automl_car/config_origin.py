@@ -52,4 +52,7 @@ def origins(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tu
     for name, tracker in (config.trackers.model_extra or {}).items():
         value, line = tracker.model_dump(mode="json"), lines.get(("trackers", name))
         found.append(Origin(f"trackers.{name}", value, None, line, "a tracker that is switched on"))
+    for name, executor in (config.executors.model_extra or {}).items():
+        value, line = executor.model_dump(mode="json"), lines.get(("executors", name))
+        found.append(Origin(f"executors.{name}", value, None, line, "settings of an executor"))
     return tuple(found)

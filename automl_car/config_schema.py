@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from automl_car.catalog.offering import bundled_trackers
-from automl_car.catalog.records import Setting, Tracker
+from automl_car.catalog.offering import bundled_executors, bundled_trackers
+from automl_car.catalog.records import ExecutorKind, Setting, Tracker
 from automl_car.config import Config
 
 SCHEMA_FILE = "automl-car.schema.json"
@@ -23,6 +23,9 @@ def config_schema() -> dict[str, Any]:
     schema["$defs"]["TrackersConfig"]["properties"] = {
         tracker.name: _tracker_schema(tracker) for tracker in bundled_trackers()
     }
+    schema["$defs"]["ExecutorsConfig"]["properties"] = {
+        kind.name: _executor_schema(kind) for kind in bundled_executors()
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of automl-car",
@@ -37,6 +40,16 @@ def _tracker_schema(tracker: Tracker) -> dict[str, Any]:
         "type": ["object", "null"],
         "description": f"{tracker.about} (pip install '{tracker.install}')",
         "properties": {"enabled": enabled, **{setting.name: _setting_schema(setting) for setting in tracker.settings}},
+        "additionalProperties": False,
+    }
+
+
+def _executor_schema(kind: ExecutorKind) -> dict[str, Any]:
+    """Of an executor that comes with automl-car; those of other plugins may have any settings."""
+    return {
+        "type": ["object", "null"],
+        "description": f"{kind.about}{kind.install and f' (pip install {kind.install!r})'}",
+        "properties": {setting.name: _setting_schema(setting) for setting in kind.settings},
         "additionalProperties": False,
     }
 

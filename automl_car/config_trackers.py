@@ -6,14 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from automl_car.config_values import TrackerValue
+from automl_car.config_values import PluginValue
 
 
 class TrackerConfig(BaseModel):
     """One tracker: whether it is told, and its own settings, which its plugin declares."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, TrackerValue] = Field(init=False)
+    __pydantic_extra__: dict[str, PluginValue] = Field(init=False)
 
     enabled: bool = Field(False, description="whether it is told of a search")
 

@@ -114,7 +114,7 @@ ViewCounts = Annotated[
     ViewCount | Annotated[tuple[ViewCount, ...], Field(min_length=1)],
     _expect("write a whole number from 1 to 6, or a list of such numbers"),
 ]
-TrackerValue = Annotated[
+PluginValue = Annotated[
     bool | int | float | str,
     _expect("write a text, a number, or true or false; a date goes in quotes"),
 ]

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
+from automl_car.catalog.records import Augmentation, Backbone, ExecutorKind, PluginSources, Tracker
 from automl_car.errors import PluginError
+from automl_car.executor_rules import EXECUTOR_RULES, ExecutorBench
 from automl_car.following import missing_modules
 from automl_car.rules import AUGMENTATION_RULES, BACKBONE_RULES, BUILDS_ON, NetworkBench, PictureBench
 from automl_car.tracker_rules import TRACKER_RULES, TrackerBench
@@ -32,7 +33,7 @@ TO_MAKE_PICTURES = ("build", "pictures")
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule that a backbone, an augmentation or a tracker breaks; `cause` is what its code raised, if it did."""
+    """A rule that something which a plugin offers breaks; `cause` is what its code raised, if it did."""
 
     rule: str
     message: str
@@ -43,7 +44,7 @@ def check_plugin_file(path: str | Path) -> tuple[str, ...]:
     """Load a one-file plugin and check all that it offers.
 
     Returns:
-        The names of its backbones, augmentations and trackers.
+        The names of its backbones, augmentations, trackers and executors.
 
     Raises:
         PluginError: the file cannot be loaded, or a record breaks the contract.
@@ -62,7 +63,9 @@ def check_plugin_file(path: str | Path) -> tuple[str, ...]:
         check_augmentation(catalog.augmentations[name])
     for name in row.trackers:
         check_tracker(catalog.trackers[name])
-    return row.backbones + row.augmentations + row.trackers
+    for name in row.executors:
+        check_executor(catalog.executors[name])
+    return row.backbones + row.augmentations + row.trackers + row.executors
 
 
 def check_backbone(backbone: Backbone, *, image_size: int | None = None, rules: Sequence[str] | None = None) -> None:
@@ -98,11 +101,26 @@ def check_tracker(tracker: Tracker) -> None:
     Raises:
         PluginError: names the first rule that is broken, or the library that is missing.
     """
-    if missing := missing_modules(tracker):
-        install = tracker.install or " ".join(missing)
-        raise PluginError(f"`{tracker.name}` needs `{'`, `'.join(missing)}`.", hint=f"pip install '{install}'")
+    _require_library(tracker)
     for breach in tracker_breaches(tracker):
         raise PluginError(breach.message) from breach.cause
+
+
+def check_executor(kind: ExecutorKind) -> None:
+    """Build the executor with its defaults, give it small tasks, and end it.
+
+    Raises:
+        PluginError: names the first rule that is broken, or the library that is missing.
+    """
+    _require_library(kind)
+    for breach in executor_breaches(kind):
+        raise PluginError(breach.message) from breach.cause
+
+
+def _require_library(record: Tracker | ExecutorKind) -> None:
+    if missing := missing_modules(record):
+        install = record.install or " ".join(missing)
+        raise PluginError(f"`{record.name}` needs `{'`, `'.join(missing)}`.", hint=f"pip install '{install}'")
 
 
 def backbone_breaches(
@@ -140,6 +158,16 @@ def tracker_breaches(tracker: Tracker, *, begins: Callable[[str], None] = lambda
     with tempfile.TemporaryDirectory(prefix="automl-car-", ignore_cleanup_errors=True) as folder:
         bench = TrackerBench(tracker, Path(folder).resolve())
         yield from _breaches(bench, TRACKER_RULES, list(TRACKER_RULES), begins)
+
+
+def executor_breaches(kind: ExecutorKind, *, begins: Callable[[str], None] = lambda rule: None) -> Iterator[Breach]:
+    """Every rule that an executor breaks, as `backbone_breaches`; its library has to be there."""
+    with tempfile.TemporaryDirectory(prefix="automl-car-", ignore_cleanup_errors=True) as folder:
+        bench = ExecutorBench(kind, Path(folder).resolve())
+        try:
+            yield from _breaches(bench, EXECUTOR_RULES, list(EXECUTOR_RULES), begins)
+        finally:
+            bench.close()
 
 
 def _breaches(

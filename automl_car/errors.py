@@ -45,7 +45,8 @@ class AutomlCarError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would call the class with the message alone and lose the rest between processes.
-        return (_rebuild, (type(self), self.message, self.hint, self.culprits))
+        more = {name: value for name, value in vars(self).items() if name in ("exit_code", "hung")}
+        return (_rebuild, (type(self), self.message, self.hint, self.culprits), more)
 
 
 def _rebuild(kind: type[AutomlCarError], message: str, hint: str | None, culprits: tuple[str, ...]) -> AutomlCarError:

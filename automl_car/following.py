@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
 from automl_car.catalog.events import Event, SearchBegan, SearchEnded
-from automl_car.catalog.records import ParamValue, Tracker
+from automl_car.catalog.records import ExecutorKind, ParamValue, Tracker
 from automl_car.catalog.words import describe_error
 
 CAPACITY = 1000  # events that may wait for a tracker; epochs come at some a second at most
@@ -87,9 +87,9 @@ def _events(count: int) -> str:
     return f"{count} event was" if count == 1 else f"{count} events were"
 
 
-def missing_modules(tracker: Tracker) -> tuple[str, ...]:
-    """Modules that a tracker needs and that are not installed; nothing is imported."""
-    return tuple(name for name in tracker.needs if not _is_installed(name))
+def missing_modules(record: Tracker | ExecutorKind) -> tuple[str, ...]:
+    """Modules that a tracker or an executor needs and that are not installed; nothing is imported."""
+    return tuple(name for name in record.needs if not _is_installed(name))
 
 
 def _is_installed(module: str) -> bool:

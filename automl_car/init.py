@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from automl_car.catalog.offering import bundled_trackers
-from automl_car.catalog.records import Tracker
+from automl_car.catalog.offering import bundled_executors, bundled_trackers
+from automl_car.catalog.records import ExecutorKind, Tracker
 from automl_car.config import Config
 from automl_car.config_schema import MODELINE, SCHEMA_FILE, config_schema
 from automl_car.data.layout import Layout, detect_layout
@@ -67,6 +67,7 @@ def settings_text(data: Mapping[str, str] | None = None) -> str:
         first = (section.annotation.__doc__ or "").splitlines()[0]
         lines += [f"{name}:  # {first}", *_settings(section.annotation, (data or {}) if name == "data" else {})]
         lines += [_tracker(tracker) for tracker in bundled_trackers()] if name == "trackers" else []
+        lines += [_executor(kind) for kind in bundled_executors() if kind.settings] if name == "executors" else []
         lines.append("")
     return "\n".join(lines)
 
@@ -84,6 +85,14 @@ def _tracker(tracker: Tracker) -> str:
     values = {"enabled": False, **{setting.name: setting.default for setting in tracker.settings}}
     meanings = "".join(f"; {setting.name}: {setting.about}" for setting in tracker.settings)
     return f"  # {tracker.name}: {_as_yaml(values)}  # {tracker.about}, pip install '{tracker.install}'{meanings}"
+
+
+def _executor(kind: ExecutorKind) -> str:
+    """One line, too: all settings of an executor, and what they mean."""
+    values = {setting.name: setting.default for setting in kind.settings}
+    install = f", pip install '{kind.install}'" if kind.install else ""
+    meanings = "".join(f"; {setting.name}: {setting.about}" for setting in kind.settings)
+    return f"  # {kind.name}: {_as_yaml(values)}  # {kind.about}{install}{meanings}"
 
 
 def _as_yaml(value: Any) -> str:

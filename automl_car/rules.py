@@ -226,4 +226,8 @@ BUILDS_ON = {
     "pictures": "build",
     "events": "open",
     "manners": "open",
+    "machine": "start",
+    "tasks": "machine",
+    "errors": "machine",
+    "close": "start",
 }

@@ -18,6 +18,7 @@ Logits from fewer views only serve where they are the better ones, and are kept 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -36,6 +37,7 @@ from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, Recipe, fi
 
 _FORMAT = 1
 RECORD = "record.json"
+_WRITES = 3  # of one fold, while others write it, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,29 @@ def write_fold(
     }
     record["fingerprint"] = fingerprint(record)
     write_atomically(directory / RECORD, json.dumps(record, ensure_ascii=False, indent=1))
+
+
+def store_fold(
+    task: FoldTask, result: FoldResult, logits: FoldLogits, model: bytes, fewer: Sequence[FoldLogits] = ()
+) -> FoldResult:
+    """Put a finished fold into the store, unless another attempt at it has done so meanwhile; the result that is there.
+
+    A node that was taken for lost, as the network to it failed, may still train what was handed out again. The first
+    attempt to finish counts, and the other one changes nothing. Should both write at one time, their files may
+    alternate, and then the record, which has the checksums, does not match: so each attempt reads what it left, and
+    writes again where that is a mixture. The last one to write is the last one to read.
+
+    Raises:
+        StoreError: others write into this folder again and again.
+    """
+    for _ in range(_WRITES):
+        with contextlib.suppress(StoreError):  # what is there is half of one, or a mixture
+            if (stored := read_result(task.fold_directory)) is not None:
+                return stored
+        write_fold(task, result, logits, model, fewer)
+    if (stored := read_result(task.fold_directory)) is None:
+        raise StoreError(f"The fold in `{task.fold_directory}` vanished while it was written.")
+    return stored
 
 
 def _files(logits: FoldLogits, model: bytes, fewer: Sequence[FoldLogits]) -> Iterator[tuple[str, bytes]]:

@@ -41,7 +41,7 @@ def read(text: str, tmp_path: Path) -> Config:
 def test_the_settings_switch_their_trackers_on(
     text: str, tmp_path: Path, plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "missing_modules", lambda tracker: ())
+    monkeypatch.setattr("automl_car.pipeline.plugin_settings.missing_modules", lambda tracker: ())
     chosen = pick_trackers(load_catalog(PluginSources(plugin.parent)), read(text, tmp_path))
     assert [one.tracker.name for one in chosen] == sorted(re.findall(r"^  (\w+):", text, re.MULTILINE))
 

@@ -6,7 +6,7 @@ import automl_car
 
 
 def test_what_a_plugin_imports_and_load_are_public_and_nothing_else_is() -> None:
-    records = ["Augmentation", "Backbone", "Param", "Setting", "Tracker"]
+    records = ["Augmentation", "Backbone", "ExecutorContext", "ExecutorKind", "Param", "Setting", "Tracker"]
     assert automl_car.__all__ == [*records, "__version__", "events", "hookimpl", "load"]
     assert all(hasattr(automl_car, name) for name in automl_car.__all__)
 

@@ -151,7 +151,7 @@ def open_study(
     def copy(recipe: Recipe = HEAD, folds: int = 3) -> Study:
         shutil.copytree(made(recipe, folds), tmp_path / "copy")
         executor = InProcess(toy_catalog)
-        monkeypatch.setattr(refitting, "LocalExecutor", lambda watch, log: executor)
+        monkeypatch.setattr(refitting, "open_executor", lambda *_: executor)
         return Study(Workspace(tmp_path / "copy"), executor)
 
     return copy

@@ -9,13 +9,24 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from automl_car import store
 from automl_car.errors import StoreError
 from automl_car.records import Epoch, FoldResult, FoldTask, Recipe, fingerprint
-from automl_car.store import FoldLogits, read_logits, read_model, read_recipe, read_result, set_aside, write_fold
+from automl_car.store import (
+    FoldLogits,
+    read_logits,
+    read_model,
+    read_recipe,
+    read_result,
+    set_aside,
+    store_fold,
+    write_fold,
+)
 
 FILES = ("model.safetensors", "oof.npz", "test.npz")
 MODEL = bytes(range(256)) * 4
@@ -335,3 +346,36 @@ def test_the_folders_of_a_fold_are_on_the_disk_before_what_is_in_them(
     first_file = next(place for place, (_, name) in enumerate(disk_calls) if name.endswith(".tmp"))
     synced = [name for call, name in disk_calls[:first_file] if call == "fsync"]
     assert synced[-2:] == [folder.name for folder in reversed(missing)]
+
+
+# ---- two attempts at one fold ---------------------------------------------------------------------------------------
+
+
+def test_the_first_attempt_that_finishes_counts_and_a_late_one_changes_nothing(task: FoldTask) -> None:
+    first = store_fold(task, RESULT, _logits(), MODEL)
+    before = {path.name: path.read_bytes() for path in task.fold_directory.iterdir()}
+    late = store_fold(task, dataclasses.replace(RESULT, log_loss=0.9), _logits(), b"other weights")
+    assert first == late == RESULT
+    assert {path.name: path.read_bytes() for path in task.fold_directory.iterdir()} == before
+
+
+def test_attempts_that_write_at_one_time_leave_no_mixture(task: FoldTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = store.write_fold
+    others = iter([b"weights of another attempt"])
+
+    def write_while_another_does(task: FoldTask, *arguments: Any) -> None:
+        write(task, *arguments)
+        for weights in others:  # once, after our record: that does not match any more
+            (task.fold_directory / "model.safetensors").write_bytes(weights)
+
+    monkeypatch.setattr(store, "write_fold", write_while_another_does)
+    assert store_fold(task, RESULT, _logits(), MODEL) == RESULT
+    assert read_result(task.fold_directory) == RESULT
+    assert read_model(task.fold_directory) == MODEL
+
+
+def test_what_a_killed_attempt_left_half_written_is_replaced(task: FoldTask) -> None:
+    write_fold(task, RESULT, _logits(), MODEL)
+    (task.fold_directory / "oof.npz").write_bytes(b"half")
+    assert store_fold(task, RESULT, _logits(), MODEL) == RESULT
+    assert read_result(task.fold_directory) == RESULT

@@ -1,1 +1,1 @@
-"""Backbones, augmentations and trackers, and the plugins that bring them."""
+"""Backbones, augmentations, trackers and executors, and the plugins that bring them."""

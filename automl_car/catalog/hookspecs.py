@@ -1,10 +1,10 @@
-"""The three hooks that a plugin may implement."""
+"""The four hooks that a plugin may implement."""
 
 from __future__ import annotations
 
 import pluggy
 
-from automl_car.catalog.records import Augmentation, Backbone, Tracker
+from automl_car.catalog.records import Augmentation, Backbone, ExecutorKind, Tracker
 
 hookspec = pluggy.HookspecMarker("automl_car")
 hookimpl = pluggy.HookimplMarker("automl_car")
@@ -26,4 +26,9 @@ class Hooks:
     @hookspec
     def register_trackers(self) -> list[Tracker]:
         """Return the trackers that this plugin offers; see `automl_car.events` for what they are told."""
+        raise AssertionError("a specification is never called")
+
+    @hookspec
+    def register_executors(self) -> list[ExecutorKind]:
+        """Return the ways to train folds that this plugin offers, such as an engine for many machines."""
         raise AssertionError("a specification is never called")

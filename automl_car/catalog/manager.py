@@ -11,12 +11,12 @@ from typing import TypeVar
 from automl_car.catalog.finding import Found, find_plugins
 from automl_car.catalog.guarded import guarded
 from automl_car.catalog.offering import Offer, offers
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
+from automl_car.catalog.records import Augmentation, Backbone, ExecutorKind, PluginSources, Tracker
 from automl_car.catalog.state import left_alone
 from automl_car.catalog.words import describe_error, did_you_mean
 from automl_car.errors import PluginError
 
-Record = TypeVar("Record", Backbone, Augmentation, Tracker)
+Record = TypeVar("Record", Backbone, Augmentation, Tracker, ExecutorKind)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PluginInfo:
         location: its file, or its distribution.
         place: where its code is, for people.
         version: of the distribution; for a single file the first 8 digits of its sha256; empty when disabled.
-        backbones, augmentations, trackers: names that it offers.
+        backbones, augmentations, trackers, executors: names that it offers.
         error: why it could not be loaded; None when it was.
         disabled: whether the settings switch it off.
     """
@@ -44,6 +44,7 @@ class PluginInfo:
     disabled: bool = False
     place: str = ""
     trackers: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -60,6 +61,7 @@ class Catalog:
     augmentations: Mapping[str, Augmentation]
     plugins: tuple[PluginInfo, ...]
     trackers: Mapping[str, Tracker] = field(default_factory=dict)
+    executors: Mapping[str, ExecutorKind] = field(default_factory=dict)
 
     def backbone(self, name: str) -> Backbone:
         """The backbone of that name; PluginError with near names when there is none."""
@@ -141,6 +143,7 @@ def load_catalog(
                 backbones=_names(offer.backbones),
                 augmentations=_names(offer.augmentations),
                 trackers=_names(offer.trackers),
+                executors=_names(offer.executors),
             )
         )
     return Catalog(
@@ -148,6 +151,7 @@ def load_catalog(
         _sorted(record for offer in accepted for record in offer.augmentations),
         tuple(rows),
         _sorted(record for offer in accepted for record in offer.trackers),
+        _sorted(record for offer in accepted for record in offer.executors),
     )
 
 

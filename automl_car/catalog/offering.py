@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeVar
@@ -10,12 +11,12 @@ import pluggy
 
 from automl_car.catalog.finding import find_plugins
 from automl_car.catalog.hookspecs import Hooks
-from automl_car.catalog.records import Augmentation, Backbone, PluginSources, Tracker
+from automl_car.catalog.records import Augmentation, Backbone, ExecutorKind, PluginSources, Tracker
 from automl_car.catalog.words import did_you_mean
 from automl_car.errors import PluginError
 
-Record = TypeVar("Record", Backbone, Augmentation, Tracker)
-_HOOKS = ("register_backbones", "register_augmentations", "register_trackers")
+Record = TypeVar("Record", Backbone, Augmentation, Tracker, ExecutorKind)
+_HOOKS = ("register_backbones", "register_augmentations", "register_trackers", "register_executors")
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class Offer:
     backbones: tuple[Backbone, ...]
     augmentations: tuple[Augmentation, ...]
     trackers: tuple[Tracker, ...]
+    executors: tuple[ExecutorKind, ...]
 
     @property
-    def records(self) -> tuple[Backbone | Augmentation | Tracker, ...]:
-        """Backbones, augmentations, trackers."""
-        return (*self.backbones, *self.augmentations, *self.trackers)
+    def records(self) -> tuple[Backbone | Augmentation | Tracker | ExecutorKind, ...]:
+        """Backbones, augmentations, trackers, executors."""
+        return (*self.backbones, *self.augmentations, *self.trackers, *self.executors)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,16 +59,27 @@ def offers(module: ModuleType) -> Offer:
         _collect(manager.hook.register_backbones, Backbone),
         _collect(manager.hook.register_augmentations, Augmentation),
         _collect(manager.hook.register_trackers, Tracker),
+        _collect(manager.hook.register_executors, ExecutorKind),
     )
 
 
 def bundled_trackers() -> tuple[Tracker, ...]:
     """Those that come with automl-car, sorted by name; no code of others runs."""
-    bundled = (found for found in find_plugins(PluginSources()) if found.origin == "bundled")
-    return tuple(sorted((record for found in bundled for record in offers(found.load()).trackers), key=_name))
+    return tuple(sorted((record for offer in _bundled() for record in offer.trackers), key=_name))
 
 
-def _name(record: Tracker) -> str:
+def bundled_executors() -> tuple[ExecutorKind, ...]:
+    """Those that come with automl-car, sorted by name; no code of others runs."""
+    return tuple(sorted((record for offer in _bundled() for record in offer.executors), key=_name))
+
+
+def _bundled() -> Iterator[Offer]:
+    for found in find_plugins(PluginSources()):
+        if found.origin == "bundled":
+            yield offers(found.load())
+
+
+def _name(record: Tracker | ExecutorKind) -> str:
     return record.name
 
 

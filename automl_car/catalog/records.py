@@ -169,7 +169,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of a tracker, as it stands in automl-car.yaml.
+    """A setting of a tracker or an executor, as it stands in automl-car.yaml.
 
     Args:
         name: a-z, 0-9 and _.
@@ -234,14 +234,63 @@ class Tracker:
 
     def __post_init__(self) -> None:
         _check_name("Tracker", self.name)
-        names = [setting.name for setting in self.settings]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise PluginError(f"`{self.name}` declares the setting `{twice[0]}` twice.")
-        object.__setattr__(self, "settings", tuple(self.settings))
+        object.__setattr__(self, "settings", _distinct_settings(self.name, self.settings))
 
     def begin(self, search: SearchBegan, values: Mapping[str, ParamValue]) -> Callable[[Event], object]:
         """Open it with these settings, and the others at their defaults."""
         return self.open(search, **{setting.name: setting.default for setting in self.settings} | dict(values))
+
+
+@dataclass(frozen=True)
+class ExecutorContext:
+    """What an executor is built with.
+
+    Attributes:
+        watch: to be called with a fold task and with each `Epoch` or `Progress` that its training tells, as it happens,
+            from any thread, and from one at a time.
+        log: file for what training processes print. Processes of other machines take names beside it.
+        note: tells the person something, in a sentence.
+        address: `search.address`: where its cluster is; empty where nobody said.
+        workers: `search.workers`: training processes on this machine, a number or "auto".
+    """
+
+    watch: Callable[[Any, Any], None]
+    log: Path
+    note: Callable[[str], None]
+    address: str = ""
+    workers: int | str = "auto"
+
+
+@dataclass(frozen=True)
+class ExecutorKind:
+    """A way to train folds, on this machine or on many; `search.executor` chooses one.
+
+    Executors change nothing of what is searched: none is part of a recipe or of a study.
+
+    Args:
+        name: unique among all that loaded plugins offer; a-z, 0-9 and _.
+        build: `build(context, **settings)` returns an object with the methods of
+            `automl_car.search.executor.Executor`. It raises ConfigError where the context or the settings will not do.
+        settings: further arguments of `build`, which stand in automl-car.yaml under `executors.<name>`.
+        needs: modules that `build` imports; a search for which they are missing does not begin.
+        install: what `pip install` is to be given, such as `automl-car[ray]`.
+        about: what it is, in a few words.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    settings: tuple[Setting, ...] = ()
+    needs: tuple[str, ...] = ()
+    install: str = ""
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name("Executor", self.name)
+        object.__setattr__(self, "settings", _distinct_settings(self.name, self.settings))
+
+    def open(self, context: ExecutorContext, values: Mapping[str, ParamValue]) -> Any:
+        """Build it with these settings, and the others at their defaults."""
+        return self.build(context, **{setting.name: setting.default for setting in self.settings} | dict(values))
 
 
 @dataclass(frozen=True)
@@ -282,6 +331,13 @@ def _distinct(owner: str, params: Sequence[Param]) -> tuple[Param, ...]:
     if twice:
         raise PluginError(f"`{owner}` declares the parameter `{twice[0]}` twice.")
     return tuple(params)
+
+
+def _distinct_settings(owner: str, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+    names = [setting.name for setting in settings]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PluginError(f"`{owner}` declares the setting `{twice[0]}` twice.")
+    return tuple(settings)
 
 
 def default_values(params: Sequence[Param]) -> dict[str, ParamValue]:

@@ -70,6 +70,12 @@ def search(
     patience: Annotated[
         int | None, typer.Option(metavar="N", help="Stop when N trials brought no gain worth having. Default: never.")
     ] = None,
+    executor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where folds are trained: local, ray. Default: local.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The executor's cluster, such as auto or host:port.")
+    ] = None,
     workers: Annotated[
         str | None,
         typer.Option(metavar="N", help="Training processes side by side, or auto: one a GPU. Default: auto."),
@@ -100,6 +106,8 @@ def search(
             "search.storage": storage,
             "search.warm_start": from_here(warm_start),
             "search.patience": patience,
+            "search.executor": executor,
+            "search.address": address,
             "search.workers": workers,
             "data.directory": data.resolve() if data else None,
             "data.folds": folds,

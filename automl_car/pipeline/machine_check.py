@@ -13,9 +13,9 @@ from automl_car.errors import AutomlCarError
 from automl_car.memory import available_memory
 from automl_car.pipeline.checked import Finding, problem
 from automl_car.pipeline.choices import pick_augmentations, pick_tunings
+from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import View
 from automl_car.records import Dataset, Machine, Recipe, Speed, SpeedTask
-from automl_car.search.executor import LocalExecutor
 from automl_car.search.first import default_recipe
 from automl_car.search.space import make_space
 from automl_car.workspace import Workspace
@@ -69,11 +69,15 @@ def check_machine(
         seed=config.search.seed,
         photo_side=max(photos.sides[1], 32),
     )
-    executor = LocalExecutor(view.trained, log)
+    try:
+        executor = open_executor(catalog, config, view, log)
+    except AutomlCarError as error:
+        yield problem("machine", error)
+        return
     try:
         machine = executor.machine()
-        free = available_memory()
-        yield _describe(machine, free)
+        free = available_memory() if config.search.executor == "local" else 0  # it says nothing of other machines
+        yield _describe(machine, free, executor.slots())
         tuned = "full" in pick_tunings(config, executor.machine)
         for number, name in enumerate(backbones):
             view.progress(f"a step of {name}", number, len(backbones))
@@ -89,9 +93,10 @@ def check_machine(
         executor.close()
 
 
-def _describe(machine: Machine, free: int) -> Finding:
+def _describe(machine: Machine, free: int, slots: int) -> Finding:
     memory = f", {free / 1e9:.1f} GB of memory free" if free else ""
-    return Finding("machine", "good", f"{machine.name}, {machine.cores} cores{memory}")
+    several = f", {slots} folds at a time" if slots > 1 else ""
+    return Finding("machine", "good", f"{machine.name}, {machine.cores} cores{memory}{several}")
 
 
 def _task(workspace: Workspace, config: Config, dataset: Dataset, recipe: Recipe) -> SpeedTask:

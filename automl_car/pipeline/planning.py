@@ -13,11 +13,12 @@ from automl_car.config import Config
 from automl_car.data.survey import Survey, survey_photos
 from automl_car.errors import AutomlCarError
 from automl_car.pipeline.choices import largest_size, pick_augmentations, pick_backbones, pick_tunings
+from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.reading import read_photos
 from automl_car.records import Dataset, Machine, Recipe, Speed, SpeedTask, Tuning
 from automl_car.search import cost
-from automl_car.search.executor import LocalExecutor
+from automl_car.search.executor import Executor
 from automl_car.search.first import default_recipe
 from automl_car.search.space import Space, make_space
 from automl_car.workspace import Workspace
@@ -81,7 +82,7 @@ def plan(workspace: Workspace, config: Config, *, sample: bool, view: View, log:
     catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
     catalog.require_whole()
     backbones = pick_backbones(catalog, config, view)
-    executor = LocalExecutor(view.trained, log)
+    executor = open_executor(catalog, config, view, log)
     try:
         dataset = read_photos(workspace, config, sample=sample, view=view)
         side = max(largest_size(config, catalog, backbones), 32)
@@ -117,7 +118,7 @@ def plan(workspace: Workspace, config: Config, *, sample: bool, view: View, log:
 
 
 def _rows(
-    workspace: Workspace, config: Config, space: Space, dataset: Dataset, executor: LocalExecutor, view: View
+    workspace: Workspace, config: Config, space: Space, dataset: Dataset, executor: Executor, view: View
 ) -> Iterator[PlanRow]:
     counts = cost.Counts(len(dataset.train_paths), len(dataset.test_paths), config.data.folds)
     recipes = [default_recipe(space, tuning, name) for tuning in space.tunings for name in space.backbones]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.catalog.manager import load_catalog
 from automl_car.config import Config
 from automl_car.console import duration
 from automl_car.ensemble.comparison import Comparison, compare
@@ -19,10 +20,11 @@ from automl_car.ensemble.submission import write_submission
 from automl_car.errors import DataError, StudyError
 from automl_car.files import require_writable
 from automl_car.pipeline.ensembling import ensemble
+from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import Outcome, View, outcome_json
 from automl_car.pipeline.pooling import open_folds
 from automl_car.records import Ensemble, FloatArray, FoldResult, FoldTask, IntArray, Member
-from automl_car.search.executor import Executor, LocalExecutor
+from automl_car.search.executor import Executor
 from automl_car.search.lock import only_one
 from automl_car.search.refit import refit_task
 from automl_car.search.retrying import train
@@ -78,7 +80,8 @@ def refit(
             raise DataError(f"Study `{study}` has no test set that a refit could predict.")
         for folder in (workspace.checkpoints(study), workspace.cache, output.parent):
             require_writable(folder)
-        executor = LocalExecutor(view.trained, log)
+        catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
+        executor = open_executor(catalog, config, view, log)
         try:
             bench = _Bench(workspace, config, study, built, executor, view)
             held = bench.held_fold(folds.count) if comparing else None

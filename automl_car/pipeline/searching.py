@@ -30,6 +30,7 @@ from automl_car.pipeline.choices import (
     pick_tunings,
 )
 from automl_car.pipeline.ensembling import ensemble
+from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import Outcome, View, describe
 from automl_car.pipeline.reading import read_photos
@@ -44,7 +45,6 @@ from automl_car.search.evidence import FoldStore
 from automl_car.search.exchanging import exchanging
 from automl_car.search.executor import Executor
 from automl_car.search.first import first_trials
-from automl_car.search.fleet import Fleet
 from automl_car.search.growth import open_study
 from automl_car.search.holding import held
 from automl_car.search.job import Job
@@ -103,7 +103,7 @@ def _search(
         written = (workspace.checkpoints(study_name), workspace.cache, workspace.reports(study_name))
         _remove_leftovers(written)
         executor = exchanging(
-            Fleet(view.trained, log, config.search.workers),
+            open_executor(catalog, config, view, log),
             config.search.exchange,
             node_gb=config.search.node_gb,
             directory=directory,
@@ -267,13 +267,21 @@ def _job(
         seed=config.search.seed,
         startup_trials=config.search.startup_trials,
         deadline=pick_deadline(config, began),
-        workers=pick_workers(config.training.workers, choices, executor.machine(), view, executor.slots()),
+        workers=_loader_processes(config, choices, executor, view),
         parallel_trials=None if config.search.parallel_trials == "auto" else config.search.parallel_trials,
         step=config.training.step,
         checkpoint_seconds=config.training.checkpoint_seconds,
         strikes=Strikes(catalog.owners),
         record=ledger.record,
     )
+
+
+def _loader_processes(config: Config, choices: space.Space, executor: Executor, view: View) -> int | None:
+    """Processes that load photos for a fold, where they work on this machine; of others it knows nothing."""
+    wanted = config.training.workers
+    if config.search.executor != "local":
+        return wanted
+    return pick_workers(wanted, choices, executor.machine(), view, executor.slots())
 
 
 def _run(workspace: Workspace, config: Config, job: Job, prepared: Prepared, view: View, keeper: _Keeper) -> None:

@@ -24,8 +24,9 @@ from automl_car.catalog.state import stdout_to_stderr
 from automl_car.catalog.words import did_you_mean
 from automl_car.config import Config
 from automl_car.errors import AutomlCarError, ConfigError
-from automl_car.following import Follower, missing_modules
+from automl_car.following import Follower
 from automl_car.pipeline.outcome import View
+from automl_car.pipeline.plugin_settings import lacks, wrong_settings
 from automl_car.records import Ensemble, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
 from automl_car.search.job import Outcome
 
@@ -53,11 +54,11 @@ def pick_trackers(catalog: Catalog, config: Config) -> tuple[Chosen, ...]:
         raise ConfigError("\n".join(problems), hint="`automl-car plugins` lists the trackers and their settings.")
     chosen = [Chosen(catalog.trackers[name], values, _title(catalog, name)) for name, values in wanted]
     for tracker in (one.tracker for one in chosen):
-        if missing := missing_modules(tracker):
-            install = tracker.install or " ".join(missing)
+        if lacking := lacks(tracker):
+            modules, install = lacking
             raise ConfigError(
-                f"`trackers.{tracker.name}` is switched on, and `{'`, `'.join(missing)}` is not installed.",
-                hint=f"pip install '{install}', or switch it off: trackers: {{{tracker.name}: {{enabled: false}}}}",
+                f"`trackers.{tracker.name}` is switched on, and {modules} is not installed.",
+                hint=f"{install}, or switch it off: trackers: {{{tracker.name}: {{enabled: false}}}}",
             )
     return tuple(chosen)
 
@@ -68,13 +69,7 @@ def _problems(catalog: Catalog, name: str, values: Mapping[str, ParamValue]) -> 
         near = did_you_mean(name, tuple(catalog.trackers))
         yield f"settings: no plugin offers a tracker of the name `trackers.{name}`.{near}"
         return
-    settings = {setting.name: setting for setting in tracker.settings}
-    for key, value in values.items():
-        if key not in settings:
-            near = did_you_mean(key, tuple(settings)) or f" Known here: {', '.join(settings) or 'only `enabled`'}."
-            yield f"settings: unknown setting `trackers.{name}.{key}`.{near}"
-        elif why := settings[key].why_not(value):
-            yield f"settings: trackers.{name}.{key}: `{value}` is wrong: {why}."
+    yield from wrong_settings(f"trackers.{name}", tracker, values, beside="only `enabled`")
 
 
 def _title(catalog: Catalog, name: str) -> str:

@@ -12,7 +12,7 @@ from automl_car.following import missing_modules
 
 if TYPE_CHECKING:
     from automl_car.catalog.manager import Catalog
-    from automl_car.catalog.records import Tracker
+    from automl_car.catalog.records import ExecutorKind, Tracker
     from automl_car.pipeline import Outcome, Refit
     from automl_car.records import Ensemble
     from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
@@ -45,7 +45,7 @@ def _number(value: float | None, digits: int = 4) -> str:
 
 
 def print_catalog(catalog: Catalog) -> None:
-    """Backbones, augmentations, trackers, and every plugin with its origin or its error."""
+    """Backbones, augmentations, trackers, executors, and every plugin with its origin or its error."""
     console = new_console()
     backbones = new_table(
         "backbone", "px", "learning rate", "weights", "of", "licence", "source", right=("px", "learning rate")
@@ -64,11 +64,15 @@ def print_catalog(catalog: Catalog) -> None:
     for name, tracker in catalog.trackers.items():
         settings = ", ".join(f"{setting.name} ({setting.about})" for setting in tracker.settings)
         trackers.add_row(name, settings, _library(tracker), tracker.about)
+    executors = new_table("executor", "settings", "library", "what it is")
+    for name, kind in catalog.executors.items():
+        settings = ", ".join(f"{setting.name} ({setting.about})" for setting in kind.settings)
+        executors.add_row(name, settings, _library(kind), kind.about)
     plugins = new_table("plugin", "origin", "version", "location", "state")
     for row in catalog.plugins:
         state = Text("broken", style="red") if row.error else ("disabled" if row.disabled else "loaded")
         plugins.add_row(row.name, row.origin, row.version, row.location, state)
-    for table in (backbones, augmentations, trackers, plugins):
+    for table in (backbones, augmentations, trackers, executors, plugins):
         console.print(table)
         console.print()
     for row in catalog.plugins:
@@ -76,9 +80,9 @@ def print_catalog(catalog: Catalog) -> None:
             console.print(Text(f"plugin `{row.name}` is broken: {row.error}", style="red"), soft_wrap=True)
 
 
-def _library(tracker: Tracker) -> Text | str:
-    missing = missing_modules(tracker)
-    return Text(f"pip install '{tracker.install or ' '.join(missing)}'", style="yellow") if missing else "here"
+def _library(record: Tracker | ExecutorKind) -> Text | str:
+    missing = missing_modules(record)
+    return Text(f"pip install '{record.install or ' '.join(missing)}'", style="yellow") if missing else "here"
 
 
 def catalog_json(catalog: Catalog) -> dict[str, Any]:
@@ -101,16 +105,8 @@ def catalog_json(catalog: Catalog) -> dict[str, Any]:
             {"name": record.name, "params": [param.to_json() for param in record.params], "source": record.source}
             for record in catalog.augmentations.values()
         ],
-        "trackers": [
-            {
-                "name": tracker.name,
-                "about": tracker.about,
-                "library_here": not missing_modules(tracker),
-                "install": tracker.install,
-                "settings": {setting.name: setting.default for setting in tracker.settings},
-            }
-            for tracker in catalog.trackers.values()
-        ],
+        "trackers": [_with_library_json(tracker) for tracker in catalog.trackers.values()],
+        "executors": [_with_library_json(kind) for kind in catalog.executors.values()],
         "plugins": [
             {
                 "name": row.name,
@@ -122,6 +118,16 @@ def catalog_json(catalog: Catalog) -> dict[str, Any]:
             }
             for row in catalog.plugins
         ],
+    }
+
+
+def _with_library_json(record: Tracker | ExecutorKind) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "about": record.about,
+        "library_here": not missing_modules(record),
+        "install": record.install,
+        "settings": {setting.name: setting.default for setting in record.settings},
     }
 
 

@@ -18,7 +18,7 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError, OutOfMemoryError, PluginError, TrainingError
 from automl_car.losses import log_loss
 from automl_car.records import Epoch, FoldResult, FoldTask, IntArray
-from automl_car.store import FoldLogits, write_fold
+from automl_car.store import FoldLogits, store_fold
 from automl_car.temperature import fit_temperature
 from automl_car.training import device as devices
 from automl_car.training.checkpoint import to_safetensors, versions
@@ -88,7 +88,7 @@ def train_fold(task: FoldTask, catalog: Catalog, prepared: Prepared, report: Rep
         view_losses=tuple((views, loss) for views, (_, loss) in judged.items()),
         mended=trained.mended,
     )
-    write_fold(task, result, logits, to_safetensors(trained.model), fewer)
+    result = store_fold(task, result, logits, to_safetensors(trained.model), fewer)
     drop_checkpoint(task.fold_directory)
     return result
 

@@ -13,7 +13,9 @@ from automl_car.catalog.records import PluginSources
 from automl_car.errors import PluginError
 
 TRACKERS = ["track_mlflow", "track_tensorboard", "track_wandb"]
-BUNDLED = ["convnext", "crops", "efficientnet", "efficientnet_lite", "eva02", "policies", "resnet", *TRACKERS]
+EXECUTORS = ["run_here", "run_on_ray"]
+NETWORKS = ["convnext", "crops", "efficientnet", "efficientnet_lite", "eva02", "policies", "resnet"]
+BUNDLED = [*NETWORKS, *EXECUTORS, *TRACKERS]
 REPOSITORY = Path(__file__).parents[2]
 
 # The whole of a new backbone.
@@ -215,7 +217,8 @@ BROKEN = {
     ),
     "no hook": (
         "x = 1",
-        "it implements none of the hooks `register_backbones`, `register_augmentations`, `register_trackers`",
+        "it implements none of the hooks `register_backbones`, `register_augmentations`, `register_trackers`, "
+        "`register_executors`",
     ),
     "hook with an argument": (offering("net").replace("_backbones()", "_backbones(config)"), "config"),
 }

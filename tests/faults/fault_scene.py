@@ -42,6 +42,7 @@ class Scene:
 
     root: Path
     finished: dict[str, int] = field(default_factory=dict)  # fold -> when its record was written
+    photos: str = "data"  # folder of the contest's files
 
     @property
     def output(self) -> str:
@@ -114,7 +115,7 @@ class Scene:
 
     def probabilities(self) -> np.ndarray:
         """The submission's (T, C), after a comparison of its form with the sample (I4)."""
-        sample, rows = (_read(path) for path in (self.root / "data" / "sample_submission.csv", self.submission))
+        sample, rows = (_read(path) for path in (self.root / self.photos / "sample_submission.csv", self.submission))
         assert rows[0] == sample[0]
         assert [row[0] for row in rows] == [row[0] for row in sample]
         found = np.array([row[1:] for row in rows[1:]], dtype=float)

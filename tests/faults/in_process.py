@@ -60,7 +60,7 @@ def search_here(scene: Scene, notes: list[str] | None = None) -> None:
             (notes if notes is not None else []).append(text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "Fleet", InProcess)
+        patch.setattr(searching, "open_executor", lambda catalog, config, view, log: InProcess(view.trained, log))
         patch.setattr(features, "_checked", set())  # as in a new process
         patch.setattr("os.fsync", lambda descriptor: None)  # nobody pulls the plug here
         config = load_config(scene.root / "automl-car.yaml", {})
