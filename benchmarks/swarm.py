@@ -4,9 +4,9 @@ python benchmarks/swarm.py [--workers 64] [--seconds 2] [--trials 2000] [--sqlit
 
 The driver is the product's own: it asks TPE, prunes, writes the study and its ledger, and reads finished folds. All
 workers are one process beside it that waits as long as their folds take, writes each fold into the fold store, and
-answers. Losses are made up, so that some recipes are better than others and most are pruned. Shares are of the time from
-when every worker has had a fold until the last trial begins. A row is printed for every tenth of the trials, so that it
-shows what grows with the study.
+answers. Losses are made up, so that some recipes are better than others and most are pruned. Shares are of the time
+from when every worker has had a fold until the last trial begins. A row is printed for every tenth of the trials, so
+that it shows what grows with the study.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def made_up(recipe_id: str, fold: int) -> np.ndarray[Any, Any]:
     recipe, photo = np.random.default_rng(int(recipe_id, 16)), np.random.default_rng(fold)
     rows = PHOTOS // FOLDS
     worth = 0.4 + 0.4 * recipe.random()
-    return np.asarray(worth * photo.gamma(1.0, size=rows) * np.exp(0.2 * recipe.normal(size=(FOLDS, rows))[fold]) + 0.01)
+    both = np.exp(0.2 * recipe.normal(size=(FOLDS, rows))[fold])
+    return np.asarray(worth * photo.gamma(1.0, size=rows) * both + 0.01)
 
 
 def work(connection: Connection, seconds: float) -> None:
@@ -213,7 +214,8 @@ def table(watch: Stopwatch, workers: int) -> list[dict[str, float]]:
     print("| trials | workers busy | driver of a core | ask ms | trials a second |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     rows = []
-    for (first, began, used, worked), (last, ended, used_then, worked_then) in [*itertools.pairwise(cuts), (cuts[0], cuts[-1])]:
+    spans = [*itertools.pairwise(cuts), (cuts[0], cuts[-1])]
+    for (first, began, used, worked), (last, ended, used_then, worked_then) in spans:
         wall = ended - began
         row = {
             "trials": last,

@@ -121,7 +121,8 @@ def test_a_search_through_an_exchange_comes_to_the_same_losses_and_submission(
     far = tmp_path / "far"
     shutil.copytree(near[0], far, ignore=shutil.ignore_patterns("checkpoints", "studies", "logs", "bundles"))
     monkeypatch.setenv("AUTOML_CAR_NODE_DIR", str(tmp_path / "machine"))
-    monkeypatch.setattr("automl_car.pipeline.searching.open_executor", lambda _, __, view, log: FarAway(view.trained, log))
+    opened = "automl_car.pipeline.searching.open_executor"
+    monkeypatch.setattr(opened, lambda _, __, view, log: FarAway(view.trained, log))
     without, through = near[1], _search(far, search__exchange=url)
 
     expected, found = _folds(near[0]), _folds(far)
