@@ -96,7 +96,7 @@ def test_the_sample_search_comes_to_the_same_on_two_nodes_as_on_this_machine(
 ) -> None:
     scene = sample()
     assert search(scene, "--executor", "ray", "--address", two_nodes[0].address) == 0, scene.output
-    assert "2 folds at a time" in scene.output
+    assert "2 folds are trained at a time" in scene.output
     assert_same(scene, alone)
     assert len(list((scene.root / "logs").glob("*.worker-*.log"))) >= 2
     assert scene.leftovers() == []
