@@ -474,10 +474,11 @@ class Estimate:
         """The same with what is known of averaging; it lowers what test photos are expected to lose, never raises it.
 
         Args:
-            gain: at least 0.
+            gain: at least 0. No log loss is below 0, so no more than all of it counts.
         """
-        low, high = self.test_range
-        return dataclasses.replace(self, averaging=gain, test_range=(low - gain, high - gain))
+        gain = min(gain, self.log_loss)
+        low, high = (max(end - gain, 0.0) for end in self.test_range)  # NaN stays NaN
+        return dataclasses.replace(self, averaging=gain, test_range=(low, high))
 
     @property
     def test_log_loss(self) -> float:

@@ -5,6 +5,7 @@ import pytest
 
 from automl_car.ensemble.bootstrap import bootstrap
 from automl_car.ensemble.fitting import Plan
+from automl_car.records import Estimate
 
 PLANS = tuple(Plan("geometric", "fitted", members) for members in range(1, 21))
 ALONE = np.arange(1000)
@@ -63,6 +64,11 @@ def test_a_small_test_set_has_a_wide_range():
     low, high = estimate({PLANS[0]: losses}, test_rows=100).test_range
     half = 1.96 * losses.std(ddof=1) * np.sqrt(1 / 1000 + 1 / 100)
     assert high - low == pytest.approx(2 * half, rel=0.15)
+
+
+def test_no_log_loss_below_zero_is_expected_of_test_photos():
+    after = Estimate(0.3, (0.1, 0.6), test_rows=5, test_range=(0.05, 1.2)).with_averaging(0.5)
+    assert (after.test_log_loss, *after.test_range) == pytest.approx((0.0, 0.0, 0.9))
 
 
 def test_what_averaging_gains_lowers_the_range_and_the_expectation_but_not_the_interval():

@@ -26,7 +26,7 @@ from automl_car.workspace import Workspace
 class InProcess:
     """Trains each fold where it is asked for."""
 
-    def __init__(self, watch: Callable[..., None], log: Path, workers: object) -> None:
+    def __init__(self, watch: Callable[..., None], log: Path) -> None:
         self._watch = watch
 
     def machine(self) -> Machine:

@@ -140,10 +140,11 @@ def test_ctrl_c_ends_a_search_on_ray_in_good_order_and_the_same_command_finishes
 
 
 def test_a_lost_head_ends_the_search_with_a_line_and_this_machine_finishes_it(
-    scene: Scene, two_nodes: tuple[Any, Any], assert_as_undisturbed: Callable[[Scene], None]
+    scene: Scene, two_nodes: tuple[Any, Any]
 ) -> None:
     cluster, _ = two_nodes
-    arguments = ("search", "--executor", "ray", "--address", cluster.address)
+    longer = ("search", "--trials", "60", "--timeout", "10m")
+    arguments = (*longer, "--executor", "ray", "--address", cluster.address)
     process = scene.start(*arguments, environment=ONE_THREAD)
     try:
         scene.wait_for_folds(1, process)
@@ -152,5 +153,7 @@ def test_a_lost_head_ends_the_search_with_a_line_and_this_machine_finishes_it(
     finally:
         kill_group(process)
     assert "error: The connection with the cluster of Ray is lost" in scene.output
-    assert scene.run("search", environment=ONE_THREAD) == 0, scene.output
-    assert_as_undisturbed(scene)
+    scene.look()
+    assert scene.run(*longer, environment=ONE_THREAD) == 0, scene.output
+    scene.look()
+    assert len(scene.probabilities())
