@@ -6,9 +6,12 @@
 import logging
 import os
 import time
+from collections import defaultdict
 
 from automl_car import Setting, Tracker, events, hookimpl
 
+MOST = 1000  # metrics that a tracking server takes at once
+EVERY = 10.0  # seconds between two writes of curves; each is a transaction, and heads have dozens of epochs a second
 ENDED = {"complete": "FINISHED", "failed": "FAILED"}  # a pruned or stopped one is KILLED
 
 
@@ -32,23 +35,36 @@ def follow(search, *, uri, experiment):
         client.log_batch(run.info.run_id, params=values)
         return run.info.run_id
 
-    def log(run, step, values):
+    def metrics(step, values):
         now = int(time.time() * 1000)
-        client.log_batch(run, metrics=[Metric(key, value, now, step) for key, value in values.items()])
+        return [Metric(key, value, now, step) for key, value in values.items()]
+
+    def log(run, step, values):
+        client.log_batch(run, metrics=metrics(step, values))
+
+    def write_curves(trial):
+        written[trial] = time.monotonic()
+        waiting = curves.pop(trial, [])
+        for first in range(0, len(waiting), MOST):
+            client.log_batch(trials[trial], metrics=waiting[first : first + MOST])
 
     trials, complete = {}, []
+    curves, written = defaultdict(list), {}  # by trial: metrics that are not written yet, and when others were
     whole = begin("search", {"trials": search.trials, "device": search.device, "cores": search.cores})
 
     def tell(event):
         match event:
             case events.TrialBegan(trial=trial, params=params):
-                trials[trial] = begin(f"trial {trial}", params)
+                trials[trial], written[trial] = begin(f"trial {trial}", params), time.monotonic()
             case events.EpochEnded(trial=trial, fold=fold, epoch=epoch):
                 values = {"log_loss": event.log_loss, "train_loss": event.train_loss}
-                log(trials[trial], epoch, {f"fold_{fold}/{key}": value for key, value in values.items()})
+                curves[trial] += metrics(epoch, {f"fold_{fold}/{key}": value for key, value in values.items()})
+                if time.monotonic() - written[trial] >= EVERY:
+                    write_curves(trial)
             case events.FoldEnded(trial=trial, fold=fold, log_loss=log_loss, seconds=seconds):
-                log(trials[trial], fold, {"fold_log_loss": log_loss, "fold_seconds": seconds})
+                curves[trial] += metrics(fold, {"fold_log_loss": log_loss, "fold_seconds": seconds})
             case events.TrialEnded(trial=trial, state=state, log_loss=log_loss, reason=reason):
+                write_curves(trial)
                 run = trials.pop(trial)
                 client.set_tag(run, "state", state)
                 if reason:
@@ -61,7 +77,8 @@ def follow(search, *, uri, experiment):
                 values = {"ensemble/log_loss": log_loss, "ensemble/low": low, "ensemble/high": high}
                 log(whole, len(complete), values)
             case events.SearchEnded(reason=reason):
-                for run in trials.values():
+                for trial, run in trials.items():
+                    write_curves(trial)
                     client.set_terminated(run, "KILLED")
                 client.set_terminated(whole, "KILLED" if reason else "FINISHED")
 
