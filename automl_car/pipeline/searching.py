@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config, told_settings
@@ -29,10 +28,10 @@ from automl_car.pipeline.choices import (
     pick_deadline,
     pick_tunings,
 )
-from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.executing import open_executor
+from automl_car.pipeline.keeper import Keeper
 from automl_car.pipeline.loading import pick_workers
-from automl_car.pipeline.outcome import Outcome, View, describe
+from automl_car.pipeline.outcome import Outcome, View
 from automl_car.pipeline.reading import read_photos
 from automl_car.pipeline.tracking import Tracked, pick_trackers, tracked
 from automl_car.pipeline.weights_rule import require_allowed_study
@@ -56,7 +55,7 @@ from automl_car.search.portfolio import portfolio_trials
 from automl_car.search.pruning import PruningRule
 from automl_car.search.stopping import Patience
 from automl_car.search.strikes import Strikes
-from automl_car.search.study import complete_trials, storage_url
+from automl_car.search.study import storage_url
 from automl_car.search.warm_start import warm_start
 from automl_car.workspace import Workspace
 
@@ -135,7 +134,7 @@ def _search(
             view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
             if (slots := executor.slots()) > 1:
                 view.note(f"{slots} folds are trained at a time")
-            keeper = _Keeper(workspace, config, study_name, prepared, view)
+            keeper = Keeper(workspace, config, study_name, prepared, view)
             with _at_its_end_without_database(job.deadline, view):
                 _run(workspace, config, job, prepared, view, keeper)
         except KeyboardInterrupt:
@@ -284,7 +283,7 @@ def _loader_processes(config: Config, choices: space.Space, executor: Executor, 
     return pick_workers(wanted, choices, executor.machine(), view, executor.slots())
 
 
-def _run(workspace: Workspace, config: Config, job: Job, prepared: Prepared, view: View, keeper: _Keeper) -> None:
+def _run(workspace: Workspace, config: Config, job: Job, prepared: Prepared, view: View, keeper: Keeper) -> None:
     dataset, top_k = prepared.dataset, config.ensemble.top_k
     counts = Counts(len(dataset.train_paths), len(dataset.test_paths), job.folds.count)
     chooser = Chooser(job, counts, dataset.num_classes, top_k, view)
@@ -325,58 +324,3 @@ def _first(workspace: Workspace, config: Config, job: Job, view: View) -> tuple[
 
 def _wants_finale(config: Config, job: Job) -> bool:
     return config.search.tuning == "auto" and job.space.tunings == ("head",) and job.deadline is not None
-
-
-class _Keeper:
-    """Keeps a valid submission on disk while the search runs, without spending more than a tenth of the time on it."""
-
-    def __init__(self, workspace: Workspace, config: Config, study: str, prepared: Prepared, view: Tracked) -> None:
-        self._workspace = workspace
-        self._config = config
-        self._study = study
-        self._data = (prepared.dataset, prepared.folds)
-        self._view = view
-        self._next = 0.0
-        self._seconds = 0.0  # that the last ensemble took
-
-    def after_complete(self) -> None:
-        """Build the ensemble of the trials so far; a better one replaces the submission."""
-        if time.monotonic() < self._next:
-            return
-        outcome = self._build(thorough=False, only_better=True)
-        give_back_memory()
-        self._next = time.monotonic() + 10 * self._seconds
-        if outcome.ensemble is not None:
-            self._view.note(describe(outcome.ensemble, outcome.partial))
-
-    def at_end(self, limit: float | None) -> Outcome:
-        """Build the ensemble of all trials, which is the submission: an interrupted search comes to the same one.
-
-        Args:
-            limit: `time.monotonic()` at which the time limit is over; what there is no time for is left out.
-        """
-        thorough = limit is None or time.monotonic() + 3 * self._seconds < limit
-        return self._build(thorough=thorough, only_better=False)
-
-    def rescue(self, study: optuna.Study) -> None:
-        """Leave a submission where there is none, though a trial is complete: the first ensemble was broken off."""
-        submission = self._workspace.reports(self._study) / "submission.csv"
-        if self._data[0].submission is not None and not submission.exists() and complete_trials(study):
-            self._build(thorough=False, only_better=True)
-
-    def _build(self, *, thorough: bool, only_better: bool) -> Outcome:
-        began = time.monotonic()
-        outcome = ensemble(
-            self._workspace,
-            self._config,
-            study=self._study,
-            output=None,
-            top_k=self._config.ensemble.top_k,
-            data=self._data,
-            thorough=thorough,
-            only_better=only_better,
-        )
-        self._seconds = time.monotonic() - began
-        if outcome.ensemble is not None:
-            self._view.ensemble_built(outcome.ensemble)
-        return outcome
