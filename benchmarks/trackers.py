@@ -3,13 +3,16 @@
 python benchmarks/trackers.py [--trials 20] [--repeats 2] [--each]
 
 Each search is `automl-car search` in a process and a workspace of its own, on photos that are drawn and decoded before;
-the kinds take turns, and the medians are compared. Trackers whose library is not installed are left out, and named. A
-search of minutes is a hard case: trackers load their libraries once, however long the search.
+the kinds take turns, and the medians are compared. Two ratios are printed: of the time that passed, and of the time that
+all processes of the search computed, which hardly knows what else the machine does. Trackers whose library is not
+installed are left out, and named. A search of minutes is a hard case: trackers load their libraries once, however long
+the search.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -40,7 +43,7 @@ def main() -> None:
     here = [name for name, tracker in trackers.items() if not missing_modules(tracker)]
     print(f"trackers: {', '.join(here)}; not installed: {', '.join(trackers.keys() - set(here)) or 'none'}")
     kinds = {"none": [], "all": here, **({name: [name] for name in here} if options.each else {})}
-    seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
+    seconds: dict[str, list[tuple[float, float]]] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
         write_sample(base / "data")
@@ -48,22 +51,30 @@ def main() -> None:
         for repeat in range(options.repeats):
             for kind in sorted(kinds, reverse=repeat % 2 == 1):
                 seconds[kind].append(timed(base, kinds[kind], options.trials))
-                print(f"{kind}: {seconds[kind][-1]:.1f} s", file=sys.stderr, flush=True)
-    none = statistics.median(seconds["none"])
-    for kind, times in seconds.items():
-        median = statistics.median(times)
-        print(f"{kind:12} {median:6.1f} s   {median / none:.3f}")
+                wall, computing = seconds[kind][-1]
+                print(f"{kind}: {wall:.1f} s, {computing:.1f} s computing", file=sys.stderr, flush=True)
+    medians = {kind: [statistics.median(times) for times in zip(*both, strict=True)] for kind, both in seconds.items()}
+    none = medians["none"]
+    print("                 passed            computing")
+    for kind, (wall, computing) in medians.items():
+        print(f"{kind:12} {wall:6.1f} s  {wall / none[0]:.3f}   {computing:6.1f} s  {computing / none[1]:.3f}")
 
 
-def timed(base: Path, trackers: list[str], trials: int) -> float:
-    """Seconds of one search in a workspace that knows the decoded photos, and nothing else."""
+def timed(base: Path, trackers: list[str], trials: int) -> tuple[float, float]:
+    """Seconds of one search in a workspace that knows the decoded photos, and nothing else: passed, and computed."""
     workspace = base.with_name("workspace")
     shutil.copytree(base, workspace, ignore=shutil.ignore_patterns("main", "studies", "logs", "features"))
-    began = time.monotonic()
+    began, computed = time.monotonic(), children_seconds()
     search(workspace, trackers, trials=trials)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - began, children_seconds() - computed
     shutil.rmtree(workspace)
     return seconds
+
+
+def children_seconds() -> float:
+    """Processor time of all processes that this one has started and that have ended, and of theirs."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def search(workspace: Path, trackers: list[str], *, trials: int) -> None:

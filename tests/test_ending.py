@@ -45,7 +45,9 @@ SLEEPING, COMPUTING = "time.sleep(60)", "hashlib.pbkdf2_hmac('sha256', b'', b'',
 
 
 def _start(folder: Path, work: str, tidying: str = "pass", before: str = "") -> subprocess.Popen[str]:
-    ready = "threading.Thread(target=ready_when_computing).start()" if work == COMPUTING else "print('ready', flush=True)"
+    ready = "print('ready', flush=True)"
+    if work == COMPUTING:
+        ready = "threading.Thread(target=ready_when_computing).start()"
     text = PROGRAM.replace("READY", ready).replace("WORK", work).replace("TIDYING", tidying).replace("BEFORE", before)
     process = subprocess.Popen(
         [sys.executable, "-c", text, "plugins"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
