@@ -3,8 +3,8 @@
 python benchmarks/trackers.py [--trials 20] [--repeats 2] [--each]
 
 Each search is `automl-car search` in a process and a workspace of its own, on photos that are drawn and decoded before;
-the kinds take turns, and the medians are compared. Two ratios are printed: of the time that passed, and of the time that
-all processes of the search computed, which hardly knows what else the machine does. Trackers whose library is not
+the kinds take turns, and the medians are compared. Two ratios are printed: of the time that passed, and of the time
+that all processes of the search computed, which hardly knows what else the machine does. Trackers whose library is not
 installed are left out, and named. A search of minutes is a hard case: trackers load their libraries once, however long
 the search.
 """
