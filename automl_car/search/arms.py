@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,15 +52,12 @@ def choose_arm(arms: Sequence[Arm], plays: Sequence[Play], *, floor: int, k: int
     """
     if not arms:
         return None
-    of_backbone = {arm.backbone: sum(play.arm.backbone == arm.backbone for play in plays) for arm in arms}
+    played = Counter(play.arm for play in plays)
+    of_backbone = Counter(play.arm.backbone for play in plays)
     for arm in arms:
         if of_backbone[arm.backbone] < floor:
-            return min(
-                (other for other in arms if other.backbone == arm.backbone),
-                key=lambda other: sum(play.arm == other for play in plays),
-            )
-    unplayed = [arm for arm in arms if all(play.arm != arm for play in plays)]
-    if unplayed:
+            return min((other for other in arms if other.backbone == arm.backbone), key=lambda other: played[other])
+    if unplayed := [arm for arm in arms if not played[arm]]:
         return unplayed[0]
     gains = gains_per_second(plays, k=k)
     return max(arms, key=lambda arm: gains.get(arm, 0.0))
@@ -72,12 +70,14 @@ def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
     kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it. Trials of which nothing is known
     yet count neither as good nor as bad; an arm that has no others is not among the results.
     """
-    known = [play for play in plays if play.log_loss is not None]
-    ranked = sorted(_finite(known))
+    known: dict[Arm, list[Play]] = {}
+    for play in plays:
+        if play.log_loss is not None:
+            known.setdefault(play.arm, []).append(play)
+    ranked = sorted(_finite(plays))
     target = ranked[min(k, len(ranked)) - 1] if ranked else 0.0
     gains = {}
-    for arm in {play.arm for play in known}:
-        own = [play for play in known if play.arm == arm]
+    for arm, own in known.items():
         losses = _finite(own)
         width = max(_kernel_width(losses), _SMALLEST_WIDTH * target, 1e-9)
         gain = sum(expected_improvement(target - loss, width) for loss in losses) / len(own)

@@ -81,10 +81,10 @@ class Chooser:
         Without those of plugins that were left out.
         """
         space, strikes = self._job.space, self._job.strikes
-        heads = {
-            name: min((_known(play) for play in plays if play.arm == Arm("head", name)), default=math.inf)
-            for name in space.backbones
-        }
+        heads = dict.fromkeys(space.backbones, math.inf)
+        for play in plays:
+            if play.arm.tuning == "head" and play.log_loss is not None:
+                heads[play.arm.backbone] = min(heads.get(play.arm.backbone, math.inf), play.log_loss)
         arms = [Arm(tuning, name) for tuning in strikes.tunings(space) for name in strikes.backbones(space)]
 
         def order(arm: Arm) -> tuple[Any, ...]:
@@ -209,10 +209,6 @@ def _worth(trial: FrozenTrial) -> float | None:
     if trial.state == TrialState.FAIL or trial.user_attrs.get(DIVERGED) or not trial.intermediate_values:
         return math.inf
     return trial.intermediate_values[max(trial.intermediate_values)]
-
-
-def _known(play: Play) -> float:
-    return math.inf if play.log_loss is None else play.log_loss
 
 
 def _tuning(trial: FrozenTrial) -> Any:

@@ -30,6 +30,7 @@ class FoldStore:
         self._directory = directory
         self._labels = labels
         self._losses: dict[tuple[str, int], FloatArray] = {}
+        self._trials: dict[tuple[int | str, ...], TrialLosses] = {}
         self._results: dict[tuple[str, int], FoldResult | None] = {}
 
     def losses(self, number: int, recipe_id: str, folds: Sequence[int]) -> TrialLosses:
@@ -38,7 +39,10 @@ class FoldStore:
         Raises:
             StoreError: a fold is missing or damaged.
         """
-        return TrialLosses(number, {fold: self._fold(recipe_id, fold) for fold in folds})
+        key: tuple[int | str, ...] = (number, recipe_id, *folds)
+        if key not in self._trials:
+            self._trials[key] = TrialLosses(number, {fold: self._fold(recipe_id, fold) for fold in folds})
+        return self._trials[key]
 
     def curve(self, recipe_id: str, fold: int) -> tuple[Epoch, ...]:
         """The epochs of a finished fold; none when it is not there."""
@@ -48,6 +52,7 @@ class FoldStore:
     def forget_all_but(self, recipe_ids: set[str]) -> None:
         """Give back the memory of what is no longer compared with."""
         self._losses = {key: losses for key, losses in self._losses.items() if key[0] in recipe_ids}
+        self._trials = {key: trial for key, trial in self._trials.items() if key[1] in recipe_ids}
 
     def _fold(self, recipe_id: str, fold: int) -> FloatArray:
         key = (recipe_id, fold)

@@ -15,6 +15,7 @@ from concurrent import futures
 from automl_car.records import FoldResult, FoldTask
 from automl_car.search.flying import Fold, Key, Trial, key_of
 from automl_car.search.job import Job, Outcome, View
+from automl_car.search.patient import flush
 from automl_car.search.retrying import attempts
 from automl_car.search.trial import Run, stored
 from automl_car.unfinished import drop_checkpoint, drop_checkpoints
@@ -101,8 +102,11 @@ class Flight:
             self._go_on(trial)  # there may have been no slot for its fold
         flying = [fold for fold in self._folds.values() if not fold.has_landed]
         futures.wait([fold.future for fold in flying], LOOK_SECONDS, futures.FIRST_COMPLETED)
-        for fold in [fold for fold in flying if fold.future.done()]:
+        landed = [fold for fold in flying if fold.future.done()]
+        for fold in landed:
             self._land(fold)
+        if not landed:
+            flush(self._job.study)  # there is time, and people look at the study
 
     def close(self) -> None:
         """End all trials as interrupted; they go on when the search does."""

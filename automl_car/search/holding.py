@@ -14,14 +14,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 
 from automl_car.errors import MachineError, StudyError
-from automl_car.search.batch import write
+from automl_car.search.batch import Writer
 from automl_car.search.outage import Waiting
 from automl_car.search.patient import PatientStorage
 from automl_car.search.server import is_server, open_server
@@ -64,7 +63,7 @@ def held(url: str, study: str, waiting: Waiting) -> Iterator[None]:
     storage.engine.dispose()  # connections that were made before do not hold it
     try:
         storage.engine.connect().close()
-        _held[url] = PatientStorage(storage, partial(write, storage.engine), waiting)
+        _held[url] = PatientStorage(storage, Writer(storage.engine), waiting)
         yield
     finally:
         _held.pop(url, None)

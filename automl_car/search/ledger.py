@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from automl_car.errors import StoreError
 from automl_car.files import make_folder, sync_folder, write_atomically
 from automl_car.search.generations import GENERATION, study_of
 from automl_car.search.notes import notes_by_trial
-from automl_car.search.patient import PatientStorage
+from automl_car.search.patient import flush
 
 FILE = "trials.jsonl"
 LEDGER = "ledger"  # user attribute: names the ledger that a study's records are in
@@ -59,6 +59,8 @@ class Ledger:
         self._path = path
         self._studies: dict[str, Any] = {}  # by generation: its attributes
         self._trials: dict[str, dict[int, Any]] = {}  # by generation and number
+        self._open: dict[str, dict[int, FrozenTrial]] = {}  # by generation and number: recorded, and may still change
+        self._ended: dict[str, int] = {}  # by generation: as many of the first trials are recorded and have ended
         *lines, tail = path.read_bytes().split(b"\n") if path.is_file() else [b""]
         self._good = [line for line in lines if self._take(line)]
         self.lost, self.torn = len(lines) - len(self._good), bool(tail)
@@ -104,27 +106,39 @@ class Ledger:
         Raises:
             OSError: the disk is full; the ledger is as it was.
         """
-        if isinstance(study._storage, PatientStorage):
-            study._storage.flush()  # the database comes first
-        if not study.user_attrs.get(LEDGER):
+        flush(study)  # the database comes first
+        attributes = study._storage.get_study_user_attrs(study._study_id)  # not copied, as `study.user_attrs` is
+        if not attributes.get(LEDGER):
             study.set_user_attr(LEDGER, self.id or uuid.uuid4().hex)
-        self._append([_line(record) for record in self._changes(study)])
-
-    def _changes(self, study: optuna.Study) -> Iterator[dict[str, Any]]:
-        name, known = study.study_name, self._trials.get(study.study_name, {})
         trials = study.get_trials(deepcopy=False)
-        notes, system = notes_by_trial(study, trials)
-        for trial in trials:
-            before = known.get(trial.number)
-            if before is not None and TrialState[before["state"]].is_finished():
-                continue  # Optuna changes no trial that has ended
-            told = {**trial_json(trial), "notes": notes.get(trial.number, {})}
+        self._append([_line(record) for record in self._changes(study, trials)])
+        self._remember(study.study_name, trials)
+
+    def _changes(self, study: optuna.Study, trials: Sequence[FrozenTrial]) -> Iterator[dict[str, Any]]:
+        name, known = study.study_name, self._trials.get(study.study_name, {})
+        same = self._open.get(name, {})  # a storage replaces the trials that it changes
+        changed = [
+            trial
+            for trial in trials[self._ended.get(name, 0) :]
+            if same.get(trial.number) is not trial and not _has_ended(known.get(trial.number))
+        ]
+        notes, system = notes_by_trial(study, changed)
+        for trial in changed:
+            before, told = known.get(trial.number), {**trial_json(trial), "notes": notes.get(trial.number, {})}
             if before is None or _text(before) != _text(told):
                 yield {"generation": name, "trial": told}
         # Last: trials that a killed process was copying count for nothing without it.
-        attributes = {"attributes": study.user_attrs, "system": system}
-        if _text(self._studies.get(name)) != _text(attributes):
+        attributes = {"attributes": study._storage.get_study_user_attrs(study._study_id), "system": system}
+        if self._studies.get(name) != attributes and _text(self._studies.get(name)) != _text(attributes):
             yield {"generation": name, "study": attributes, "format": _FORMAT}
+
+    def _remember(self, name: str, trials: Sequence[FrozenTrial]) -> None:
+        """Which of the trials that were recorded need not be looked at the next time."""
+        ended = self._ended.get(name, 0)
+        while ended < len(trials) and trials[ended].state.is_finished():
+            ended += 1
+        self._ended[name] = ended
+        self._open[name] = {trial.number: trial for trial in trials[ended:] if not trial.state.is_finished()}
 
     def _append(self, lines: list[bytes]) -> None:
         if not lines:
@@ -153,7 +167,7 @@ class Ledger:
         while (aside := self._path.with_name(f"{FILE}.damaged-{number}")).exists():
             number += 1
         self._path.rename(aside)
-        self._studies, self._trials = {}, {}
+        self._studies, self._trials, self._open, self._ended = {}, {}, {}, {}
         return aside
 
     def _mend(self, note: Callable[[str], None]) -> None:
@@ -186,6 +200,10 @@ class Ledger:
 def ledger_of(studies: Path, study: str) -> Path:
     """The ledger's file of a study in the workspace that the folder `studies` is in."""
     return studies.parent / "checkpoints" / study / FILE
+
+
+def _has_ended(record: Mapping[str, Any] | None) -> bool:
+    return record is not None and TrialState[record["state"]].is_finished()
 
 
 def _counts(generation: str, attributes: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ would be most of a driver's time.
 from __future__ import annotations
 
 import copy
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from optuna.distributions import BaseDistribution, check_distribution_compatibility
@@ -73,9 +74,18 @@ class Mirror:
         setattr(trial, part, {**getattr(trial, part), key: value})
         self._replace(trial)
 
-    def replace(self, trial: FrozenTrial) -> None:
-        """Take a trial as the database has it now."""
+    def told(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
+        """Set the state of a trial that has not ended, its values, and when it began or ended: now."""
+        trial = self._changeable(trial_id)
+        trial.state = state
+        if values is not None:
+            trial.values = list(values)
+        if state == TrialState.RUNNING:
+            trial.datetime_start = datetime.now()
+        if state.is_finished():
+            trial.datetime_complete = datetime.now()
         self._replace(trial)
+        return trial
 
     def _changeable(self, trial_id: int) -> FrozenTrial:
         study, number = self._places[trial_id]

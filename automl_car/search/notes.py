@@ -72,16 +72,16 @@ def copy_notes(old: optuna.Study, new: optuna.Study) -> None:
 def notes_by_trial(
     study: optuna.Study, trials: Sequence[FrozenTrial]
 ) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
-    """The notes of each trial by its number, under names without its id; and all other system attributes."""
+    """The notes of these trials by their numbers, under names without their ids; and what is no trial's."""
     numbers = {str(trial._trial_id): trial.number for trial in trials}
     notes: dict[int, dict[str, Any]] = {}
     others: dict[str, Any] = {}
     for name, value in study._storage.get_study_system_attrs(study._study_id).items():
         trial, separator, rest = name.removeprefix(_DASHBOARD).partition(":")
-        if name.startswith(_DASHBOARD) and separator and trial in numbers:
-            notes.setdefault(numbers[trial], {})[rest] = value
-        else:
+        if not (name.startswith(_DASHBOARD) and separator and trial.isdigit()):
             others[name] = value
+        elif trial in numbers:
+            notes.setdefault(numbers[trial], {})[rest] = value
     return notes, others
 
 

@@ -1,8 +1,8 @@
 """The storage of a driver that holds a study on a server: it waits while the database is away, and asks it for little.
 
-Reads are answered from memory (`mirror.py`): nobody else writes trials. Attributes, parameters and steps are collected
-and written in one transaction (`batch.py`) before anything that others build on: the state of a trial, a new one, a
-finished fold, a record of the ledger.
+Reads are answered from memory (`mirror.py`): nobody else writes trials. What is written of trials is collected and
+goes there in one transaction (`batch.py`): with the next trial, and before a record of the ledger, and otherwise once a
+second. A driver that is killed before has lost nothing of a fold: its trial goes on from the fold store.
 
 When an answer is lost, nobody knows whether the write was done. Batches are such that twice is once; the other writes
 are looked at before they are repeated.
@@ -17,18 +17,20 @@ from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Any
 
+import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study._frozen import FrozenStudy
 from optuna.study._study_direction import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.search.batch import Batch
+from automl_car.search.batch import Batch, Writer
 from automl_car.search.mirror import Mirror
 from automl_car.search.outage import Waiting
 from automl_car.search.server import names_in
 
+_FLUSH_SECONDS = 1.0
 _FRESH_SECONDS = 60.0  # for so long a study's attributes count as read: people write notes in the dashboard, too
 
 
@@ -37,23 +39,30 @@ class PatientStorage(BaseStorage):
 
     Args:
         storage: in the database.
-        write: writes a batch there.
+        writer: writes trials there.
         waiting: how long for.
     """
 
-    def __init__(self, storage: BaseStorage, write: Callable[[Batch], None], waiting: Waiting) -> None:
+    def __init__(self, storage: BaseStorage, writer: Writer, waiting: Waiting) -> None:
         self._storage = storage
-        self._write = write
+        self._writer = writer
         self._wait = waiting
         self._mirror = Mirror()
-        self._batch = Batch()
+        self._batch, self._flushed = Batch(), float("-inf")
         self._attributes: dict[tuple[str, int], tuple[float, dict[str, Any]]] = {}  # when they were read, and they
 
     def flush(self) -> None:
         """Write what was collected."""
-        if self._batch.entries:
-            self._wait(lambda: self._write(self._batch))
-            self._batch = Batch()
+        if self._batch:
+            self._wait(lambda: self._writer.write(self._batch))
+            self._written()
+
+    def _flush_now_and_then(self) -> None:
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+            self.flush()
+
+    def _written(self) -> None:
+        self._batch, self._flushed = Batch(), time.monotonic()
 
     # ---- studies ----
 
@@ -125,35 +134,29 @@ class PatientStorage(BaseStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self._load(study_id)
-        self.flush()
-        before = self._mirror.count(study_id)
+        number = self._mirror.count(study_id)
+        trial = copy.deepcopy(template_trial) if template_trial else _new_trial()
+        trial.number = number
+
+        def insert() -> int:
+            return self._writer.insert(self._batch, study_id, number, trial)
 
         def again() -> int:
-            trials = self._storage.get_all_trials(study_id, deepcopy=False)
-            if len(trials) > before:  # it was made
-                return trials[before]._trial_id
-            return self._storage.create_new_trial(study_id, template_trial)
+            made = self._writer.find(study_id, number)
+            return insert() if made is None else made
 
-        trial_id = self._wait(lambda: self._storage.create_new_trial(study_id, template_trial), again)
-        self._mirror.add(study_id, self._wait(lambda: self._storage.get_trial(trial_id)))
-        return trial_id
+        trial._trial_id = self._wait(insert, again)
+        self._written()
+        self._mirror.add(study_id, trial)
+        return trial._trial_id
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        def tell() -> bool:
-            return self._storage.set_trial_state_values(trial_id, state, values)
-
-        def again() -> bool:
-            try:
-                return tell() or self._storage.get_trial(trial_id).state == state
-            except UpdateFinishedTrialError:  # it was told
-                if self._storage.get_trial(trial_id).state != state:
-                    raise
-                return True
-
-        self.flush()
-        done = self._wait(tell, again)
-        self._mirror.replace(self._told(trial_id, state, values) if done else self._read(trial_id))
-        return done
+        if state == TrialState.RUNNING and self.get_trial(trial_id).state != TrialState.WAITING:
+            return False
+        told = self._mirror.told(trial_id, state, values)
+        self._batch.state(trial_id, told)
+        self._flush_now_and_then()
+        return True
 
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
@@ -166,7 +169,7 @@ class PatientStorage(BaseStorage):
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         self._mirror.put(trial_id, "intermediate_values", step, intermediate_value)
         self._batch.step(trial_id, step, intermediate_value)
-        self.flush()
+        self._flush_now_and_then()
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         self._put_trial("user_attrs", trial_id, key, value)
@@ -199,6 +202,7 @@ class PatientStorage(BaseStorage):
         return trials[trial_number]._trial_id
 
     def get_best_trial(self, study_id: int) -> FrozenTrial:
+        self.flush()
         return self._wait(lambda: self._storage.get_best_trial(study_id))
 
     def remove_session(self) -> None:
@@ -215,14 +219,25 @@ class PatientStorage(BaseStorage):
     def _read(self, trial_id: int) -> FrozenTrial:
         return self._wait(lambda: self._storage.get_trial(trial_id))
 
-    def _told(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> FrozenTrial:
-        """The trial as it is now; that its time differs from the database's by a millisecond is of no interest."""
-        trial = copy.copy(self.get_trial(trial_id))
-        trial.state = state
-        if values is not None:
-            trial.values = list(values)
-        if state == TrialState.RUNNING:
-            trial.datetime_start = datetime.now()
-        if state.is_finished():
-            trial.datetime_complete = datetime.now()
-        return trial
+
+def flush(study: optuna.Study) -> None:
+    """Let the database have what was told to a study, where that is collected."""
+    if isinstance(study._storage, PatientStorage):
+        study._storage.flush()
+
+
+def _new_trial() -> FrozenTrial:
+    """One that begins now."""
+    return FrozenTrial(
+        number=-1,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.now(),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+        trial_id=-1,
+    )

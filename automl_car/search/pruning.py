@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,10 +42,15 @@ class TrialLosses:
     number: int
     folds: Mapping[int, FloatArray]
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Over folds, each of which counts the same."""
-        return float(np.mean([losses.mean() for losses in self.folds.values()]))
+        return float(np.mean(list(self.means.values())))
+
+    @cached_property
+    def means(self) -> Mapping[int, float]:
+        """Log loss by fold."""
+        return {fold: float(losses.mean()) for fold, losses in self.folds.items()}
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,7 @@ def run_noise(trials: Sequence[TrialLosses], *, prior: float) -> float:
         trials: with the same folds; at least one.
         prior: what is taken for it without any trials.
     """
-    means = [{fold: float(losses.mean()) for fold, losses in trial.folds.items()} for trial in trials]
+    means = [trial.means for trial in trials]
     freedom = max(0, len(trials) - 1) * (len(trials[0].folds) - 1)
     excess = max(0.0, fold_spread(means) ** 2 - _photo_variance(trials)) if freedom else 0.0
     return math.sqrt((PRIOR_WEIGHT * prior**2 + freedom * excess) / (PRIOR_WEIGHT + freedom))

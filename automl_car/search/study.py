@@ -17,8 +17,8 @@ from automl_car.errors import AutomlCarError, NoStudyError, StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.database import is_damage, sqlite_path, unusable, why_damaged
-from automl_car.search.fewer import FewerTrials
 from automl_car.search.generations import current_generation
+from automl_car.search.grouped import GroupedSampler
 from automl_car.search.holding import held_storage
 from automl_car.search.refusals import refusals_told
 from automl_car.search.server import is_server, read_server
@@ -66,15 +66,14 @@ def make_sampler(seed: int, ended_trials: int, startup_trials: int) -> BaseSampl
     a search is resumed, and a search that was stopped would go on otherwise than one that was not.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate, group
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # multivariate
         sampler = optuna.samplers.TPESampler(
             multivariate=True,
-            group=True,
             constant_liar=True,
             n_startup_trials=startup_trials,
             seed=int(fingerprint([seed, ended_trials]), 16) % 2**32,
         )
-    return FewerTrials(sampler)
+    return GroupedSampler(sampler)
 
 
 def connect(url: str) -> BaseStorage:

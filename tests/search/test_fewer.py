@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import optuna
 import pytest
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.search.fewer import MOST, FewerTrials, best_and_latest
+from automl_car.search.fewer import MOST, best_and_latest
 
 
 def study_of(trials: int) -> optuna.Study:
@@ -23,24 +21,16 @@ def study_of(trials: int) -> optuna.Study:
     return study
 
 
-def asked(study: optuna.Study, sampler: Any) -> float:
-    study.sampler = sampler
-    return study.ask().suggest_float("x", 0, 1)
-
-
-def tpe() -> optuna.samplers.TPESampler:
-    return optuna.samplers.TPESampler(seed=3, multivariate=True, constant_liar=True)
-
-
 @pytest.mark.parametrize("trials", [5, 40, MOST])
 def test_a_study_of_usual_length_is_looked_at_as_a_whole(trials: int) -> None:
-    assert asked(study_of(trials), FewerTrials(tpe())) == asked(study_of(trials), tpe())
+    whole = study_of(trials).get_trials(deepcopy=False)
+    assert best_and_latest(whole) == whole
 
 
 def test_of_a_longer_one_tpe_takes_the_same_trials_for_good() -> None:
     study = study_of(3 * MOST)
     whole = study.get_trials(deepcopy=False)
-    part = best_and_latest(whole, MOST)
+    part = best_and_latest(whole)
 
     def good(trials: list[FrozenTrial]) -> list[int]:
         return [trial.number for trial in _split_trials(study, trials, 25)[0]]
@@ -57,13 +47,3 @@ def test_where_most_are_pruned_the_good_ones_are_the_same_too() -> None:
     part = best_and_latest(pruned, 100)
     good = [[trial.number for trial in _split_trials(study, trials, 25)[0]] for trials in (part, pruned)]
     assert good[0] == good[1]
-
-
-def test_it_is_asked_of_the_best_and_the_latest_and_of_all_that_run() -> None:
-    study = study_of(3 * MOST)
-    running = study.ask().number
-    sampler = FewerTrials(tpe())
-    asked(study, sampler)
-    seen = sampler._view._get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.RUNNING))
-    assert running in [trial.number for trial in seen]
-    assert len(seen) <= MOST + 2
