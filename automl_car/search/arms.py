@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from automl_car.records import Tuning
 
 _SMALLEST_WIDTH = 0.01  # of a kernel, as a share of the log loss to improve on
@@ -80,7 +82,10 @@ def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
     for arm, own in known.items():
         losses = _finite(own)
         width = max(_kernel_width(losses), _SMALLEST_WIDTH * target, 1e-9)
-        gain = sum(expected_improvement(target - loss, width) for loss in losses) / len(own)
+        # Twelve standard deviations off, the rest of the normal is nothing even for a thousand trials.
+        gain = sum(expected_improvement(target - loss, width) for loss in losses if loss - target < 12 * width) / len(
+            own
+        )
         gains[arm] = gain / _cost(statistics.fmean(play.seconds for play in own))
     return gains
 
@@ -117,5 +122,5 @@ def _kernel_width(losses: Sequence[float]) -> float:
     if len(losses) < 2:
         return abs(losses[0]) / 4 if losses else 0.0
     better = sorted(losses)[: max(2, (len(losses) + 1) // 2)]
-    width: float = 1.06 * statistics.stdev(better) * len(losses) ** -0.2
+    width: float = 1.06 * float(np.std(better, ddof=1)) * len(losses) ** -0.2
     return width

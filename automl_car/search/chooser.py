@@ -12,7 +12,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -45,6 +45,7 @@ class Chooser:
         self._k = k
         self._view = view
         self._measured: dict[Arm, float] = {}
+        self._ended: dict[int, Play | Literal[False]] = {}  # by trial; False where it is no play
 
     def before_trial(self) -> str | None:
         """Enqueue the next trial; why the search ends here, when nothing fits into the time that is left."""
@@ -98,11 +99,13 @@ class Chooser:
         """Trials that have ended for good, those that failed among them, and those that have begun."""
         plays = []
         for trial in self._job.study.get_trials(deepcopy=False):
-            interrupted = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED)
-            if trial.state == TrialState.WAITING or interrupted or "backbone" not in trial.user_attrs:
-                continue
-            arm = Arm(trial.user_attrs["tuning"], trial.user_attrs["backbone"])
-            plays.append(Play(arm, _worth(trial), trial.user_attrs.get("seconds", 0.0)))
+            play = self._ended.get(trial.number)
+            if play is None:
+                play = _play(trial)
+                if trial.state.is_finished():
+                    self._ended[trial.number] = play
+            if play:
+                plays.append(play)
         return plays
 
     def _settled(self, arm: Arm) -> dict[str, Any]:
@@ -195,6 +198,14 @@ class Chooser:
         only = space.backbones[0] if len(space.backbones) == 1 else None
         backbone = trial.user_attrs.get("backbone") or settled.get("backbone", only)
         return Arm(tuning, backbone) if tuning and backbone else None
+
+
+def _play(trial: FrozenTrial) -> Play | Literal[False]:
+    interrupted = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED)
+    if trial.state == TrialState.WAITING or interrupted or "backbone" not in trial.user_attrs:
+        return False
+    arm = Arm(trial.user_attrs["tuning"], trial.user_attrs["backbone"])
+    return Play(arm, _worth(trial), trial.user_attrs.get("seconds", 0.0))
 
 
 def _worth(trial: FrozenTrial) -> float | None:

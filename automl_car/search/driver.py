@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -51,6 +52,8 @@ def run_search(
         view.note(f"going on with {queued} trial{'s' if queued > 1 else ''} that an earlier run left unfinished")
     job.record(job.study)
     _mend_complete_trials(job, view)
+    recorder = _Recorder(job)
+    job = replace(job, record=recorder.mark)
     judge = Judge(job.study, job.rule, FoldStore(job.directory, job.labels))
     flight = Flight(job, view, Ends(after_complete, job.strikes, view).take)
     gathering, ended = _Gathering(job, flight, view), False
@@ -65,11 +68,30 @@ def run_search(
             elif flight.begun:
                 if not _time_is_up(job):
                     flight.fill()
+                recorder.record()
                 flight.wait()
             else:
                 return
     finally:
         flight.close()
+        recorder.record()
+
+
+class _Recorder:
+    """Writes the ledger before the driver waits, once for all trials that have begun or ended since it did."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._due = False
+
+    def mark(self, study: optuna.Study) -> None:
+        self._due = True
+
+    def record(self) -> None:
+        """Write, if there is something to write."""
+        if self._due:
+            self._due = False
+            self._job.record(self._job.study)
 
 
 # ---- before a trial -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -14,7 +15,7 @@ from automl_car.search.evidence import FoldStore, expected_mean, fold_losses
 from automl_car.search.pruning import PruningRule, TrialLosses, fold_spread
 from automl_car.search.study import complete_trials
 
-_ENOUGH = 250  # of the best trials say how hard the folds are
+_ENOUGH = 250  # of the best trials say how hard the folds are, and so many of the latest how curves go
 
 
 class Judge:
@@ -52,7 +53,8 @@ class Judge:
         if len(complete) < self._rule.k:
             return ()
         goal = complete[self._rule.k - 1][fold] + self._rule.z * fold_spread(complete)
-        tuned = [trial for trial in self._study.get_trials(deepcopy=False) if trial.user_attrs.get("tuning") == "full"]
+        trials = reversed(self._study.get_trials(deepcopy=False))
+        tuned = islice((trial for trial in trials if trial.user_attrs.get("tuning") == "full"), _ENOUGH)
         done = {(trial.user_attrs["recipe_id"], finished) for trial in tuned for finished in fold_losses(trial)}
         return curve_to_beat([self._curve(*one) for one in sorted(done)], goal)
 

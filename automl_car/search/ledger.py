@@ -120,7 +120,7 @@ class Ledger:
         changed = [
             trial
             for trial in trials[self._ended.get(name, 0) :]
-            if same.get(trial.number) is not trial and not _has_ended(known.get(trial.number))
+            if same.get(trial.number) is not trial and not _is_settled(known.get(trial.number), trial)
         ]
         notes, system = notes_by_trial(study, changed)
         for trial in changed:
@@ -202,8 +202,15 @@ def ledger_of(studies: Path, study: str) -> Path:
     return studies.parent / "checkpoints" / study / FILE
 
 
-def _has_ended(record: Mapping[str, Any] | None) -> bool:
-    return record is not None and TrialState[record["state"]].is_finished()
+def _is_settled(record: Mapping[str, Any] | None, trial: FrozenTrial) -> bool:
+    """Whether there is nothing to add to a record: the trial had ended, or runs with the recipe that it began with.
+
+    Its folds are in the fold store, from where they are taken if it has to begin again.
+    """
+    if record is None:
+        return False
+    state = TrialState[record["state"]]
+    return state.is_finished() or (state == trial.state == TrialState.RUNNING and "recipe" in record["user_attrs"])
 
 
 def _counts(generation: str, attributes: Mapping[str, Any]) -> bool:

@@ -24,6 +24,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self._trials: dict[int, list[FrozenTrial]] = {}  # by study, in the order of their numbers
+        self._states: dict[int, dict[TrialState, dict[int, FrozenTrial]]] = {}  # the same by study, state and number
         self._places: dict[int, tuple[int, int]] = {}  # by trial: its study and its number
         self._distributions: dict[int, dict[str, BaseDistribution]] = {}  # by study: the last one of each parameter
 
@@ -33,6 +34,7 @@ class Mirror:
     def load(self, study_id: int, trials: Iterable[FrozenTrial]) -> None:
         """Take all trials of a study, in the order of their numbers."""
         self._trials[study_id], self._distributions[study_id] = [], {}
+        self._states[study_id] = {state: {} for state in TrialState}
         for trial in trials:
             self.add(study_id, trial)
 
@@ -40,6 +42,7 @@ class Mirror:
         """Take the study's next trial."""
         assert trial.number == len(self._trials[study_id])
         self._trials[study_id].append(trial)
+        self._states[study_id][trial.state][trial.number] = trial
         self._places[trial._trial_id] = (study_id, trial.number)
         self._distributions[study_id].update(trial.distributions)
 
@@ -47,9 +50,16 @@ class Mirror:
         for trial in self._trials.pop(study_id, ()):
             del self._places[trial._trial_id]
         self._distributions.pop(study_id, None)
+        self._states.pop(study_id, None)
 
     def trials(self, study_id: int, states: Container[TrialState] | None) -> list[FrozenTrial]:
-        return [trial for trial in self._trials[study_id] if states is None or trial.state in states]
+        if states is None:
+            return list(self._trials[study_id])
+        chosen: dict[int, FrozenTrial] = {}
+        for state in TrialState:
+            if state in states:
+                chosen |= self._states[study_id][state]
+        return [chosen[number] for number in sorted(chosen)]
 
     def trial(self, trial_id: int) -> FrozenTrial | None:
         """The trial, or None where it is of a study that was not loaded."""
@@ -96,4 +106,6 @@ class Mirror:
 
     def _replace(self, trial: FrozenTrial) -> None:
         study, number = self._places[trial._trial_id]
+        del self._states[study][self._trials[study][number].state][number]
+        self._states[study][trial.state][number] = trial
         self._trials[study][number] = trial

@@ -13,6 +13,7 @@ from automl_car.records import FoldResult, Machine, Recipe
 from automl_car.search.generations import study_of
 
 _DASHBOARD = "dashboard:"  # what the names of its attributes begin with; a trial's go on with the id of the trial
+_LENGTH = len(_DASHBOARD)
 
 
 def note_study(
@@ -77,11 +78,10 @@ def notes_by_trial(
     notes: dict[int, dict[str, Any]] = {}
     others: dict[str, Any] = {}
     for name, value in study._storage.get_study_system_attrs(study._study_id).items():
-        trial, separator, rest = name.removeprefix(_DASHBOARD).partition(":")
-        if not (name.startswith(_DASHBOARD) and separator and trial.isdigit()):
+        if not (name.startswith(_DASHBOARD) and name[_LENGTH : _LENGTH + 1].isdigit()):
             others[name] = value
-        elif trial in numbers:
-            notes.setdefault(numbers[trial], {})[rest] = value
+        elif (trial := name[_LENGTH : name.index(":", _LENGTH)]) in numbers:
+            notes.setdefault(numbers[trial], {})[name[_LENGTH + len(trial) + 1 :]] = value
     return notes, others
 
 

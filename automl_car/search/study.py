@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import sqlite3
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import optuna
 import sqlalchemy
@@ -152,17 +155,38 @@ def _damaged(path: Path, why: str) -> StudyError:
 # ---- reading trials -------------------------------------------------------------------------------------------------
 
 
+_remembered: WeakKeyDictionary[optuna.Study, dict[str, tuple[int, Any]]] = WeakKeyDictionary()
+
+
 def counted_trials(study: optuna.Study) -> int:
     """Trials that have ended for good: `--trials` is compared with this number."""
-    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
-    return sum(not trial.user_attrs.get(INTERRUPTED) for trial in ended)
+
+    def count(ended: Sequence[FrozenTrial]) -> int:
+        return sum(not trial.user_attrs.get(INTERRUPTED) for trial in ended)
+
+    counted: int = _remember(study, (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), "counted", count)
+    return counted
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Complete trials, best first. One whose value is not finite is none: no version of automl-car tells such a one."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    finite = [trial for trial in complete if trial.value is not None and math.isfinite(trial.value)]
-    return sorted(finite, key=lambda trial: (trial.value, trial.number))
+
+    def rank(complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        finite = [trial for trial in complete if trial.value is not None and math.isfinite(trial.value)]
+        return sorted(finite, key=lambda trial: (trial.value, trial.number))
+
+    return list(_remember(study, (TrialState.COMPLETE,), "complete", rank))
+
+
+def _remember(
+    study: optuna.Study, states: tuple[TrialState, ...], name: str, look: Callable[[Sequence[FrozenTrial]], Any]
+) -> Any:
+    """What was seen when there were as many trials that have ended so: those do not change."""
+    ended = study.get_trials(deepcopy=False, states=states)
+    known = _remembered.setdefault(study, {})
+    if known.get(name, (None,))[0] != len(ended):
+        known[name] = (len(ended), look(ended))
+    return known[name][1]
 
 
 def close_interrupted(study: optuna.Study) -> int:
