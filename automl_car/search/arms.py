@@ -13,6 +13,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +22,7 @@ from automl_car.records import Tuning
 _SMALLEST_WIDTH = 0.01  # of a kernel, as a share of the log loss to improve on
 
 
-@dataclass(frozen=True, order=True)
-class Arm:
+class Arm(NamedTuple):
     """A way of tuning one backbone."""
 
     tuning: Tuning

@@ -16,15 +16,13 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.search.fewer import MOST, best_and_latest
-
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+from automl_car.search.shelf import shelves_of
 
 
 class GroupedSampler(BaseSampler):
     """Proposes what `sampler` does for one group after the other; for one trial only.
 
-    Of a long study, it looks at the best and the latest trials of each group (`fewer.py`), and at all that run.
+    Of a long study, it looks at the best and the latest trials of each group (`shelf.py`), and at all that run.
 
     Args:
         sampler: chooses parameters that all trials have.
@@ -48,10 +46,11 @@ class GroupedSampler(BaseSampler):
         distribution, value = self._chosen.pop(param_name, (None, None))  # once: who asks again wants another value
         if distribution == param_distribution:
             return value
-        ended = study.get_trials(deepcopy=False, states=_ENDED)
-        having = best_and_latest([one for one in ended if param_name in one.params])
+        shelves = shelves_of(study)
+        having = shelves.having(param_name).best_and_latest()
         part: Any = _Part(study, having, param_name)
-        group = {name: one for name, one in group_of(param_name, having, ended).items() if not one.single()}
+        always = group_of(param_name, having, shelves.all.latest())
+        group = {name: one for name, one in always.items() if not one.single()}
         group[param_name] = param_distribution
         chosen = self._sampler.sample_relative(part, trial, dict(sorted(group.items())))
         if not chosen:  # there are too few trials to learn from
@@ -92,12 +91,12 @@ class _Silent:
         pass
 
 
-def group_of(name: str, having: Sequence[FrozenTrial], ended: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+def group_of(name: str, having: Sequence[FrozenTrial], all_: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
     """The parameters that trials had whenever they had this one, and never without it; as the latest trial had them.
 
     Args:
         having: trials that have it.
-        ended: all trials; of a long study the latest are looked at.
+        all_: trials with it and without it; of a long study the latest will do.
     """
     if not having:
         return {}
@@ -105,7 +104,7 @@ def group_of(name: str, having: Sequence[FrozenTrial], ended: Sequence[FrozenTri
     always = set(latest)
     for trial in having:
         always &= trial.params.keys()
-    for trial in ended[-MOST:]:
+    for trial in all_:
         if name not in trial.params:
             always -= trial.params.keys()
     return {each: latest[each] for each in always}

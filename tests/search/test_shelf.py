@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import optuna
 import pytest
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.search.fewer import MOST, best_and_latest
+from automl_car.search.shelf import MOST, Shelf
 
 
 def study_of(trials: int) -> optuna.Study:
@@ -19,6 +21,14 @@ def study_of(trials: int) -> optuna.Study:
         trial.report(value, step=number % 4)
         study.tell(trial, None if number % 3 == 2 else value, state=TrialState.PRUNED if number % 3 == 2 else None)
     return study
+
+
+def best_and_latest(ended: list[FrozenTrial], most: int = MOST) -> list[FrozenTrial]:
+    """With trials that end in any order."""
+    shelf = Shelf()
+    for trial in random.Random(0).sample(ended, len(ended)):
+        shelf.add(trial)
+    return shelf.best_and_latest(most)
 
 
 @pytest.mark.parametrize("trials", [5, 40, MOST])
