@@ -13,12 +13,13 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from automl_car.records import Tuning
+from automl_car.records import FloatArray, Tuning
 
+_erfc: Any = np.frompyfunc(math.erfc, 1, 1)  # NumPy has none of its own
 _SMALLEST_WIDTH = 0.01  # of a kernel, as a share of the log loss to improve on
 
 
@@ -76,22 +77,21 @@ def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
     for play in plays:
         if play.log_loss is not None:
             known.setdefault(play.arm, []).append(play)
-    ranked = sorted(_finite(plays))
-    target = ranked[min(k, len(ranked)) - 1] if ranked else 0.0
+    losses = {arm: _finite(own) for arm, own in known.items()}
+    ranked = np.sort(np.concatenate([*losses.values(), np.empty(0)]))
+    target = float(ranked[min(k, len(ranked)) - 1]) if len(ranked) else 0.0
     gains = {}
     for arm, own in known.items():
-        losses = _finite(own)
-        width = max(_kernel_width(losses), _SMALLEST_WIDTH * target, 1e-9)
-        # Twelve standard deviations off, the rest of the normal is nothing even for a thousand trials.
-        gain = sum(expected_improvement(target - loss, width) for loss in losses if loss - target < 12 * width) / len(
-            own
-        )
+        width = max(_kernel_width(losses[arm]), _SMALLEST_WIDTH * target, 1e-9)
+        gain = float(_improvements(target - losses[arm], width).sum()) / len(own)
         gains[arm] = gain / _cost(statistics.fmean(play.seconds for play in own))
     return gains
 
 
-def _finite(plays: Sequence[Play]) -> list[float]:
-    return [play.log_loss for play in plays if play.log_loss is not None and math.isfinite(play.log_loss)]
+def _finite(plays: Sequence[Play]) -> FloatArray:
+    """Ascending, so that what is computed of them does not depend on the order in which trials ended."""
+    losses = np.array([play.log_loss for play in plays], np.float64)
+    return np.sort(losses[np.isfinite(losses)])
 
 
 def _cost(seconds: float) -> float:
@@ -111,16 +111,24 @@ def expected_improvement(lead: float, width: float) -> float:
         >>> round(expected_improvement(0.0, 1.0), 4)  # 1 / sqrt(2 pi)
         0.3989
     """
-    scaled = lead / width
-    density = math.exp(-(scaled**2) / 2) / math.sqrt(2 * math.pi)
-    below = math.erfc(-scaled / math.sqrt(2)) / 2
-    return width * (scaled * below + density)
+    return float(_improvements(np.array([lead]), width)[0])
 
 
-def _kernel_width(losses: Sequence[float]) -> float:
-    """Silverman's rule of thumb (Density Estimation, 1986, eq. 3.31), from the better half, as bad ones lie far off."""
+def _improvements(leads: FloatArray, width: float) -> FloatArray:
+    scaled = leads / width
+    density = np.exp(-(scaled**2) / 2) / math.sqrt(2 * math.pi)
+    below = _erfc(-scaled / math.sqrt(2)).astype(np.float64) / 2
+    return np.asarray(width * (scaled * below + density))
+
+
+def _kernel_width(losses: FloatArray) -> float:
+    """Silverman's rule of thumb (Density Estimation, 1986, eq. 3.31), from the better half, as bad ones lie far off.
+
+    Args:
+        losses: ascending.
+    """
     if len(losses) < 2:
-        return abs(losses[0]) / 4 if losses else 0.0
-    better = sorted(losses)[: max(2, (len(losses) + 1) // 2)]
-    width: float = 1.06 * float(np.std(better, ddof=1)) * len(losses) ** -0.2
+        return abs(float(losses[0])) / 4 if len(losses) else 0.0
+    better = losses[: max(2, (len(losses) + 1) // 2)]
+    width: float = 1.06 * float(better.std(ddof=1)) * len(losses) ** -0.2
     return width

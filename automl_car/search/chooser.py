@@ -12,7 +12,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -45,7 +45,9 @@ class Chooser:
         self._k = k
         self._view = view
         self._measured: dict[Arm, float] = {}
-        self._ended: dict[int, Play | Literal[False]] = {}  # by trial; False where it is no play
+        self._ended: list[Play] = []  # in the order in which they ended
+        self._first_open = 0  # number of the first trial that has not ended
+        self._taken: set[int] = set()  # trials after it that have
 
     def before_trial(self) -> str | None:
         """Enqueue the next trial; why the search ends here, when nothing fits into the time that is left."""
@@ -97,16 +99,25 @@ class Chooser:
 
     def _plays(self) -> list[Play]:
         """Trials that have ended for good, those that failed among them, and those that have begun."""
-        plays = []
-        for trial in self._job.study.get_trials(deepcopy=False):
-            play = self._ended.get(trial.number)
-            if play is None:
-                play = _play(trial)
-                if trial.state.is_finished():
-                    self._ended[trial.number] = play
-            if play:
-                plays.append(play)
-        return plays
+        trials, running = self._job.study.get_trials(deepcopy=False), []
+        for trial in trials[self._first_open :]:
+            if trial.number in self._taken:
+                continue
+            play = _play(trial)
+            if trial.state.is_finished():
+                self._take(trial.number, play)
+            elif play is not None:
+                running.append(play)
+        while self._first_open in self._taken:
+            self._taken.remove(self._first_open)
+            self._first_open += 1
+        return [*self._ended, *running]
+
+    def _take(self, number: int, play: Play | None) -> None:
+        """Remember a trial that has ended, which does not change any more."""
+        self._taken.add(number)
+        if play is not None:
+            self._ended.append(play)
 
     def _settled(self, arm: Arm) -> dict[str, Any]:
         """The arm as parameters; nothing where the space has no such choice."""
@@ -200,10 +211,11 @@ class Chooser:
         return Arm(tuning, backbone) if tuning and backbone else None
 
 
-def _play(trial: FrozenTrial) -> Play | Literal[False]:
+def _play(trial: FrozenTrial) -> Play | None:
+    """What the trial says of its arm; None where it says nothing."""
     interrupted = trial.state == TrialState.FAIL and trial.user_attrs.get(INTERRUPTED)
     if trial.state == TrialState.WAITING or interrupted or "backbone" not in trial.user_attrs:
-        return False
+        return None
     arm = Arm(trial.user_attrs["tuning"], trial.user_attrs["backbone"])
     return Play(arm, _worth(trial), trial.user_attrs.get("seconds", 0.0))
 

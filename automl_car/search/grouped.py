@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.search.shelf import shelves_of
+from automl_car.search.shelf import Shelves, shelves_of
 
 
 class GroupedSampler(BaseSampler):
@@ -31,6 +31,7 @@ class GroupedSampler(BaseSampler):
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
         self._chosen: dict[str, tuple[BaseDistribution, Any]] = {}
+        self._shelves: Shelves | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return {}
@@ -46,7 +47,7 @@ class GroupedSampler(BaseSampler):
         distribution, value = self._chosen.pop(param_name, (None, None))  # once: who asks again wants another value
         if distribution == param_distribution:
             return value
-        shelves = shelves_of(study)
+        shelves = self._shelves = self._shelves or shelves_of(study)
         having = shelves.having(param_name).best_and_latest()
         part: Any = _Part(study, having, param_name)
         always = group_of(param_name, having, shelves.all.latest())
