@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +92,13 @@ def expected_mean(done: Mapping[int, float], complete: Sequence[Mapping[int, flo
         The mean of `done`, less how much harder those folds were than all were, in the mean over complete trials. With
         all folds done it is their mean.
     """
-    running = statistics.fmean(done.values())
+    return statistics.fmean(done.values()) - how_much_harder(done, complete)
+
+
+def how_much_harder(folds: Collection[int], complete: Sequence[Mapping[int, float]]) -> float:
+    """The log loss of these folds less that of all folds, in the mean over complete trials; 0 without any."""
     if not complete:
-        return running
-    harder = [statistics.fmean(trial[fold] for fold in done) - statistics.fmean(trial.values()) for trial in complete]
-    return running - statistics.fmean(harder)
+        return 0.0
+    return statistics.fmean(
+        statistics.fmean(trial[fold] for fold in folds) - statistics.fmean(trial.values()) for trial in complete
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from itertools import islice
 
@@ -11,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.curve import curve_to_beat
 from automl_car.errors import StoreError
 from automl_car.records import Epoch, Points, Recipe
-from automl_car.search.evidence import FoldStore, expected_mean, fold_losses
+from automl_car.search.evidence import FoldStore, fold_losses, how_much_harder
 from automl_car.search.pruning import PruningRule, TrialLosses, fold_spread
 from automl_car.search.study import complete_trials
 
@@ -31,10 +32,14 @@ class Judge:
         self._rule = rule
         self._store = store
         self._known: tuple[int, list[FrozenTrial]] = (0, [])
+        self._harder: dict[frozenset[int], float] = {}  # by folds: how much harder than all they are
 
     def expected(self, done: Mapping[int, float]) -> float:
         """The log loss that a trial with these folds will probably have over all folds."""
-        return expected_mean(done, [fold_losses(trial) for trial in self._complete()[:_ENOUGH]])
+        complete, folds = self._complete()[:_ENOUGH], frozenset(done)
+        if folds not in self._harder:
+            self._harder[folds] = how_much_harder(sorted(folds), [fold_losses(trial) for trial in complete])
+        return statistics.fmean(done.values()) - self._harder[folds]
 
     def why_prune(self, number: int, recipe_id: str, done: Mapping[int, float]) -> str | None:
         """Why the trial is pruned, or None when it goes on."""
@@ -73,6 +78,7 @@ class Judge:
             for trial in complete_trials(self._study):
                 unique.setdefault(trial.user_attrs["recipe_id"], trial)
             self._known = (count, list(unique.values()))
+            self._harder.clear()
         return self._known[1]
 
     def _read(self, trial: FrozenTrial) -> TrialLosses | None:
