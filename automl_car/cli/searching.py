@@ -12,13 +12,17 @@ import typer
 from automl_car.cli.app import app
 from automl_car.cli.options import (
     HERE,
+    SUBMISSION,
     ConfigOption,
+    DataOption,
     JsonOption,
     NoLocalPluginsOption,
     PluginOption,
     QuietOption,
     StorageOption,
     StudyOption,
+    SubmissionOption,
+    TopKOption,
     WorkspaceOption,
 )
 from automl_car.cli.shared import (
@@ -38,9 +42,7 @@ from automl_car.cli.shared import (
 def search(
     trials: Annotated[int | None, typer.Option(metavar="N", help="Trials of the study in all. Default: 50.")] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Use generated photos of fictional cars.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the contest's files. Default: data.")
-    ] = None,
+    data: DataOption = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. Default: main.")] = None,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Time limit such as 30m or 2h, submission included.")
@@ -140,8 +142,8 @@ def search(
 
 @app.command()
 def ensemble(
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")] = Path("submission.csv"),
+    top_k: TopKOption = None,
+    output: SubmissionOption = SUBMISSION,
     oof: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the out-of-fold predictions, too, and their labels.csv beside them."),
