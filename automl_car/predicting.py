@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from automl_car.bundle_records import BundleNetwork
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.data.images import read_image, reduce_image, without_pillow_warnings
@@ -24,7 +25,7 @@ from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.fitting import predict as pool_members
 from automl_car.ensemble.prediction_file import check_output, prediction_file
 from automl_car.errors import BundleError, DataError, PluginError
-from automl_car.records import BundleNetwork, FloatArray
+from automl_car.records import FloatArray
 
 if TYPE_CHECKING:
     from automl_car.training.predictor import Predictor

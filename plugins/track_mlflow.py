@@ -17,17 +17,8 @@ ENDED = {"complete": "FINISHED", "failed": "FAILED"}  # a pruned or stopped one 
 
 def follow(search, *, uri, experiment):
     """Return a function that logs each event."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
+    client, place = open_experiment(search, uri, experiment or search.study)
     from mlflow.entities import Metric, Param
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # the making of its tables is no news
-    client = MlflowClient(tracking_uri=uri or f"sqlite:///{search.folder / 'mlflow.db'}")
-    name = experiment or search.study
-    known = client.get_experiment_by_name(name)
-    where = None if uri else (search.folder / "artifacts").as_uri()
-    place = known.experiment_id if known else client.create_experiment(name, artifact_location=where)
 
     def begin(run_name, params):
         run = client.create_run(place, run_name=run_name, tags={"study": search.study, "machine": search.machine})
@@ -83,6 +74,20 @@ def follow(search, *, uri, experiment):
                 client.set_terminated(whole, "KILLED" if reason else "FINISHED")
 
     return tell
+
+
+def open_experiment(search, uri, name):
+    """The client, and the id of the experiment, which is made where it is not there yet."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
+    from mlflow.tracking import MlflowClient
+
+    for library in ("mlflow", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)  # the making of its tables is no news
+    client = MlflowClient(tracking_uri=uri or f"sqlite:///{search.folder / 'mlflow.db'}")
+    known = client.get_experiment_by_name(name)
+    where = None if uri else (search.folder / "artifacts").as_uri()
+    place = known.experiment_id if known else client.create_experiment(name, artifact_location=where)
+    return client, place
 
 
 @hookimpl

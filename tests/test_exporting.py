@@ -14,13 +14,14 @@ import torch
 
 import automl_car
 from automl_car import exporting
+from automl_car.bundle_records import BundleMember, BundleNetwork
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.ensemble.bundle import Bundle, Measured
 from automl_car.ensemble.bundle_files import write_files, write_manifest
 from automl_car.errors import BundleError, ConfigError
 from automl_car.predicting import Model
-from automl_car.records import BundleMember, BundleNetwork, SubmissionFormat
+from automl_car.records import SubmissionFormat
 from automl_car.training.checkpoint import to_safetensors
 from automl_car.training.model import feature_extractor
 

@@ -9,8 +9,8 @@ import pytest
 
 from automl_car.catalog.manager import load_catalog
 from automl_car.catalog.records import PluginSources
+from automl_car.ensemble_records import Alternative, Ensemble, Estimate, Member
 from automl_car.pipeline import Outcome, outcome_json
-from automl_car.records import Alternative, Ensemble, Estimate, Member
 from automl_car.report import tables
 from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from checked_records import broken_rules, check_text, refuses_record
 
 from automl_car.catalog.manager import load_catalog
-from automl_car.catalog.records import PluginSources
-from automl_car.checking import Checked, check_plugins
-from automl_car.contract import check_plugin_file
-from automl_car.errors import PluginError
+from automl_car.checking import Checked
 
 # Many trackers, each wrong in one way, so that one process is enough for all of them.
 MANY = """
@@ -57,15 +55,12 @@ EXPECTED = {
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Checked:
-    folder = tmp_path_factory.mktemp("many")
-    (folder / "many.py").write_text(MANY)
-    (checked,) = check_plugins(PluginSources(folder, time_limit=60))
-    return checked
+    return check_text(MANY, tmp_path_factory.mktemp("many"))
 
 
 @pytest.mark.parametrize("record", EXPECTED)
 def test_a_tracker_that_breaks_a_rule_is_told_with_the_rule(record: str, many: Checked) -> None:
-    (broken,) = [broken for broken in many.broken if broken.record == record]
+    (broken,) = broken_rules(many, record)
     rule, message = EXPECTED[record]
     assert broken.rule == rule
     assert message in broken.message
@@ -96,11 +91,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("record", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_wrong_record_is_refused_when_it_is_loaded(record: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.py"
-    head = "from automl_car import Setting, Tracker, hookimpl\n@hookimpl\ndef register_trackers():\n"
-    path.write_text(f"{head}    return [{record}]\n")
-    with pytest.raises(PluginError, match=words):
-        check_plugin_file(path)
+    refuses_record(record, words, tmp_path, kind="Tracker", hook="register_trackers")
 
 
 def test_trackers_are_listed_with_their_plugin() -> None:

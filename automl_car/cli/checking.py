@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from automl_car.cli.app import app
-from automl_car.cli.options import HERE, ConfigOption, JsonOption, NoLocalPluginsOption, PluginOption, WorkspaceOption
+from automl_car.cli.options import (
+    HERE,
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    NoLocalPluginsOption,
+    PluginOption,
+    WorkspaceOption,
+)
 from automl_car.cli.shared import load_settings, make_view, open_workspace, plugin_overrides, print_json
 
 
 @app.command()
 def check(
     sample: Annotated[bool, typer.Option("--sample", help="Look at the generated photos of fictional cars.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the contest's files. Default: data.")
-    ] = None,
+    data: DataOption = None,
     backbone: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Try this backbone; may be repeated.")
     ] = None,

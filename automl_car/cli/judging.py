@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from automl_car.cli.app import app
-from automl_car.cli.options import HERE, ConfigOption, JsonOption, WorkspaceOption
+from automl_car.cli.options import HERE, ConfigOption, DataOption, JsonOption, WorkspaceOption
 from automl_car.cli.shared import load_settings, open_workspace, print_json
 from automl_car.errors import DataError
 
@@ -34,9 +34,7 @@ def score(
 @app.command()
 def lint(
     submission: Annotated[Path, typer.Argument(help="The file to check.")],
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the contest's files. Default: data.")
-    ] = None,
+    data: DataOption = None,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,
     as_json: JsonOption = False,

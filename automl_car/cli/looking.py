@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from automl_car.cli.app import app, studies_app
-from automl_car.cli.options import HERE, JsonOption, StorageOption, StudyOption, WorkspaceOption
+from automl_car.cli.options import HERE, JsonOption, StorageOption, StudyArgument, StudyOption, WorkspaceOption
 from automl_car.cli.shared import hint, latest_study_name, open_workspace, print_json
 from automl_car.errors import ConfigError
 
@@ -33,7 +33,7 @@ def studies_list(workspace: WorkspaceOption = HERE, storage: StorageOption = Non
 
 @studies_app.command("show")
 def studies_show(
-    name: Annotated[str | None, typer.Argument(help="The study. Default: the latest one.")] = None,
+    name: StudyArgument = None,
     workspace: WorkspaceOption = HERE,
     storage: StorageOption = None,
     as_json: JsonOption = False,
@@ -55,7 +55,7 @@ def studies_show(
 
 @studies_app.command("undo")
 def studies_undo(
-    name: Annotated[str | None, typer.Argument(help="The study. Default: the latest one.")] = None,
+    name: StudyArgument = None,
     workspace: WorkspaceOption = HERE,
     storage: StorageOption = None,
 ) -> None:

@@ -30,8 +30,18 @@ QuietOption = Annotated[
 StudyOption = Annotated[
     str | None, typer.Option("--study", metavar="NAME", help="Name of the study. Default: the latest one.")
 ]
+StudyArgument = Annotated[str | None, typer.Argument(help="The study. Default: the latest one.")]
 StorageOption = Annotated[
     str | None,
     typer.Option("--storage", metavar="URL", help="URL of the database of the studies. Default: studies/<study>.db."),
 ]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", metavar="DIR", help="Folder of the contest's files. Default: data.")
+]
+TopKOption = Annotated[int | None, typer.Option("--top-k", metavar="N", help="Members at most. Default: 5.")]
+SubmissionOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="The submission.")]
+BundleOption = Annotated[
+    Path | None, typer.Option("--bundle", metavar="DIR", help="Made by `bundle`. Default: the newest in bundles/.")
+]
 HERE = Path()
+SUBMISSION = Path("submission.csv")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +11,15 @@ import typer
 from automl_car.cli.app import app
 from automl_car.cli.options import (
     HERE,
+    SUBMISSION,
     ConfigOption,
     JsonOption,
     NoLocalPluginsOption,
     PluginOption,
     StorageOption,
     StudyOption,
+    SubmissionOption,
+    TopKOption,
     WorkspaceOption,
 )
 from automl_car.cli.shared import (
@@ -35,8 +37,8 @@ def refit(
     compare: Annotated[
         bool, typer.Option("--compare", help="Find out first whether it pays, on a fold that plays the test set.")
     ] = False,
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")] = Path("submission.csv"),
+    top_k: TopKOption = None,
+    output: SubmissionOption = SUBMISSION,
     study: StudyOption = None,
     storage: StorageOption = None,
     plugin: PluginOption = None,

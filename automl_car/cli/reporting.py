@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from automl_car.cli.app import app
-from automl_car.cli.options import HERE, ConfigOption, JsonOption, StorageOption, StudyOption, WorkspaceOption
+from automl_car.cli.options import (
+    HERE,
+    ConfigOption,
+    JsonOption,
+    StorageOption,
+    StudyOption,
+    TopKOption,
+    WorkspaceOption,
+)
 from automl_car.cli.shared import hint, latest_study_name, load_settings, open_workspace, print_json
 
 
@@ -18,7 +26,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the report. Default: studies/<study>/report.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
+    top_k: TopKOption = None,
     storage: StorageOption = None,
     workspace: WorkspaceOption = HERE,
     config: ConfigOption = None,

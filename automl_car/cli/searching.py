@@ -5,21 +5,47 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from automl_car.cli.app import app
 from automl_car.cli.options import (
     HERE,
+    SUBMISSION,
     ConfigOption,
+    DataOption,
     JsonOption,
     NoLocalPluginsOption,
     PluginOption,
     QuietOption,
     StorageOption,
     StudyOption,
+    SubmissionOption,
+    TopKOption,
     WorkspaceOption,
+)
+from automl_car.cli.search_options import (
+    AddressOption,
+    AugmentationOption,
+    BackboneOption,
+    BatchSizeOption,
+    EpochsOption,
+    ExecutorOption,
+    FoldsOption,
+    LearningRateOption,
+    MembersOption,
+    NewStudyOption,
+    PatienceOption,
+    PlanOption,
+    SampleOption,
+    SeedOption,
+    TimeoutOption,
+    TrialsOption,
+    TuningOption,
+    WarmStartOption,
+    WeightsOption,
+    WorkersOption,
 )
 from automl_car.cli.shared import (
     from_here,
@@ -33,56 +59,34 @@ from automl_car.cli.shared import (
     print_plan,
 )
 
+if TYPE_CHECKING:
+    from automl_car.config import Config
+    from automl_car.workspace import Workspace
+
 
 @app.command()
 def search(
-    trials: Annotated[int | None, typer.Option(metavar="N", help="Trials of the study in all. Default: 50.")] = None,
-    sample: Annotated[bool, typer.Option("--sample", help="Use generated photos of fictional cars.")] = False,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the contest's files. Default: data.")
-    ] = None,
-    study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. Default: main.")] = None,
-    timeout: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time limit such as 30m or 2h, submission included.")
-    ] = None,
-    backbone: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Search this backbone; may be repeated.")
-    ] = None,
-    augmentation: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Search this augmentation; may be repeated.")
-    ] = None,
-    tuning: Annotated[str | None, typer.Option(metavar="WORD", help="head, full, both or auto.")] = None,
-    epochs: Annotated[int | None, typer.Option(metavar="N", help="Epochs of fine-tuning. Default: 30.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images per step. Default: 64.")] = None,
-    folds: Annotated[int | None, typer.Option(metavar="N", help="Folds of cross-validation. Default: 5.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Base learning rate in place of each backbone's own.")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(metavar="WHICH", help="pretrained, random, or a file.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Seed of folds, training and sampler. Default: 0.")
-    ] = None,
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members of the ensemble at most. Default: 5.")] = None,
-    warm_start: Annotated[
-        str | None,
-        typer.Option(metavar="STUDY", help="Begin with the best recipes of this study, or of a study's .db file."),
-    ] = None,
-    patience: Annotated[
-        int | None, typer.Option(metavar="N", help="Stop when N trials brought no gain worth having. Default: never.")
-    ] = None,
-    executor: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Where folds are trained: local, ray. Default: local.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="The executor's cluster, such as auto or host:port.")
-    ] = None,
-    workers: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Training processes side by side, or auto: one a GPU. Default: auto."),
-    ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Measure for a minute what the search will cost, and stop.")
-    ] = False,
+    trials: TrialsOption = None,
+    sample: SampleOption = False,
+    data: DataOption = None,
+    study: NewStudyOption = None,
+    timeout: TimeoutOption = None,
+    backbone: BackboneOption = None,
+    augmentation: AugmentationOption = None,
+    tuning: TuningOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    folds: FoldsOption = None,
+    learning_rate: LearningRateOption = None,
+    weights: WeightsOption = None,
+    seed: SeedOption = None,
+    top_k: MembersOption = None,
+    warm_start: WarmStartOption = None,
+    patience: PatienceOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    plan: PlanOption = False,
     storage: StorageOption = None,
     plugin: PluginOption = None,
     no_local_plugins: NoLocalPluginsOption = False,
@@ -119,10 +123,14 @@ def search(
             **plugin_overrides(plugin, no_local=no_local_plugins),
         },
     )
+    _search(open_workspace(workspace), settings, sample=sample, plan=plan, quiet=quiet, as_json=as_json)
+
+
+def _search(place: Workspace, settings: Config, *, sample: bool, plan: bool, quiet: bool, as_json: bool) -> None:
+    """Search, or plan a search, and print what came of it."""
     from automl_car import pipeline
     from automl_car.console import start_logging
 
-    place = open_workspace(workspace)
     terminal = sys.stderr.isatty() and not (as_json or quiet) and os.environ.get("TERM") != "dumb"
     log = start_logging(place.logs, settings.search.study or "search", to_terminal=not (terminal or quiet))
     worker_log = log.with_suffix(".worker.log")
@@ -140,8 +148,8 @@ def search(
 
 @app.command()
 def ensemble(
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
-    output: Annotated[Path, typer.Option(metavar="FILE", help="The submission.")] = Path("submission.csv"),
+    top_k: TopKOption = None,
+    output: SubmissionOption = SUBMISSION,
     oof: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the out-of-fold predictions, too, and their labels.csv beside them."),

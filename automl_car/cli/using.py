@@ -12,12 +12,14 @@ import typer
 from automl_car.cli.app import app
 from automl_car.cli.options import (
     HERE,
+    BundleOption,
     ConfigOption,
     JsonOption,
     NoLocalPluginsOption,
     PluginOption,
     StorageOption,
     StudyOption,
+    TopKOption,
     WorkspaceOption,
 )
 from automl_car.cli.shared import (
@@ -36,7 +38,7 @@ def bundle(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to write. Default: bundles/<study>.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(metavar="N", help="Members at most. Default: 5.")] = None,
+    top_k: TopKOption = None,
     budget_ms: Annotated[
         float | None,
         typer.Option(
@@ -87,9 +89,7 @@ def bundle(
 @app.command()
 def predict(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, folders, or CSV files.")],
-    bundle: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Made by `bundle`. Default: the newest in bundles/.")
-    ] = None,
+    bundle: BundleOption = None,
     output: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .csv or .parquet.")] = Path("predictions.csv"),
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Photos per step.")] = 32,
     plugin: PluginOption = None,
@@ -126,9 +126,7 @@ def predict(
 
 @app.command()
 def export(
-    bundle: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Made by `bundle`. Default: the newest in bundles/.")
-    ] = None,
+    bundle: BundleOption = None,
     output: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .onnx.")] = Path("model.onnx"),
     check: Annotated[
         list[Path] | None,

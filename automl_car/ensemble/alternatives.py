@@ -14,8 +14,9 @@ from automl_car.ensemble.estimate import SINGLE, CrossFit, OutOfFold, cross_fit
 from automl_car.ensemble.fitting import Plan
 from automl_car.ensemble.pool import SMALLEST_PROBABILITY
 from automl_car.ensemble.quick import choose_pool
+from automl_car.ensemble_records import Alternative
 from automl_car.losses import row_losses
-from automl_car.records import Alternative, FloatArray, IntArray
+from automl_car.records import FloatArray, IntArray
 
 SIZES = (1, 3, 5, 10)  # of pools whose log loss is told
 _UNIFORM = 5  # trials in the plain mean

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_car.ensemble.fitting import pool_of, predict
-from automl_car.records import Ensemble, Member
+from automl_car.ensemble_records import Ensemble, Member
 
 
 def averaging_gain(

@@ -25,8 +25,9 @@ from automl_car.ensemble.calibration import UNIFORM_SHARES, Calibration
 from automl_car.ensemble.fitting import FittedPool, predict
 from automl_car.ensemble.pool import SMALLEST_PROBABILITY, PoolKind
 from automl_car.ensemble.submission import write_in_form
+from automl_car.ensemble_records import Candidate, Ensemble
 from automl_car.errors import ConfigError
-from automl_car.records import Candidate, Ensemble, FloatArray, IntArray, SubmissionFormat
+from automl_car.records import FloatArray, IntArray, SubmissionFormat
 
 POOLS: tuple[PoolKind, ...] = ("arithmetic", "geometric")
 SPLITS = 5

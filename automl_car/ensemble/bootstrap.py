@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from automl_car.ensemble.fitting import Plan
-from automl_car.records import Estimate, FloatArray, IntArray
+from automl_car.ensemble_records import Estimate
+from automl_car.records import FloatArray, IntArray
 
 REPEATS = 500
 _PERCENT = (2.5, 97.5)

@@ -26,10 +26,11 @@ from automl_car.ensemble.estimate import (
 )
 from automl_car.ensemble.fitting import FittedPool, Plan, TemperedMembers, fit_pool, predict
 from automl_car.ensemble.pool import SMALLEST_PROBABILITY, PoolKind
+from automl_car.ensemble_records import Candidate, Ensemble, Estimate, Member
 from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
 from automl_car.memory import give_back_memory
-from automl_car.records import Candidate, Ensemble, Estimate, IntArray, Member
+from automl_car.records import IntArray
 from automl_car.temperature import fit_temperature
 
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time

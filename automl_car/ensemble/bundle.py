@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from automl_car.bundle_records import BundleMember
 from automl_car.ensemble.calibration import Calibration
 from automl_car.ensemble.fitting import FittedPool
 from automl_car.ensemble.pool import PoolKind
-from automl_car.records import BundleMember, SubmissionFormat
+from automl_car.records import SubmissionFormat
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from automl_car.bundle_records import BundleMember, BundleNetwork
 from automl_car.ensemble.bundle import Bundle, BundlePlugin, Measured
 from automl_car.errors import BundleError
 from automl_car.files import write_atomically
 from automl_car.paths import is_own_file, stays_inside
-from automl_car.records import BundleMember, BundleNetwork, SubmissionFormat, fingerprint
+from automl_car.records import SubmissionFormat, fingerprint
 
 FORMAT = 1
 MANIFEST = "bundle.json"

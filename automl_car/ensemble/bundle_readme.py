@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from automl_car.bundle_records import BundleMember
 from automl_car.ensemble.bundle import Bundle, BundlePlugin
-from automl_car.records import BundleMember
 
 
 def bundle_readme(bundle: Bundle) -> str:

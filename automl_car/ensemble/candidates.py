@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from automl_car.ensemble.view_counts import ViewLosses, choose_view_counts
-from automl_car.records import Candidate, Dataset, Folds, IntArray
+from automl_car.ensemble_records import Candidate
+from automl_car.records import Dataset, Folds, IntArray
 from automl_car.store import read_logits, read_result
 
 

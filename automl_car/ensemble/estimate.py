@@ -24,8 +24,9 @@ from automl_car.ensemble.fitting import (
 )
 from automl_car.ensemble.pool import PoolKind
 from automl_car.ensemble.select import choose_members
+from automl_car.ensemble_records import Candidate
 from automl_car.losses import true_class
-from automl_car.records import Candidate, FloatArray, IntArray
+from automl_car.records import FloatArray, IntArray
 
 SINGLE = Plan("geometric", "uniform", members=1)
 """The best trial alone; a pool of one is the same under either mean."""

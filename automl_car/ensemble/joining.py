@@ -13,8 +13,9 @@ import numpy as np
 
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.estimate import standard_error
+from automl_car.ensemble_records import Candidate, Ensemble
 from automl_car.losses import true_class
-from automl_car.records import Candidate, Ensemble, FloatArray, Folds, IntArray
+from automl_car.records import FloatArray, Folds, IntArray
 
 
 def join_stopped(

@@ -23,10 +23,11 @@ from automl_car.config import Config
 from automl_car.data.prepared import read_short_side
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.fitting import pool_of, predict
+from automl_car.ensemble_records import Candidate, Ensemble, Member
 from automl_car.errors import ConfigError
 from automl_car.pipeline.costs import Costs, Use
 from automl_car.pipeline.finding import Found, find_candidates
-from automl_car.records import Candidate, Dataset, Ensemble, Folds, Member
+from automl_car.records import Dataset, Folds
 from automl_car.store import read_logits, read_recipe
 from automl_car.workspace import Workspace
 

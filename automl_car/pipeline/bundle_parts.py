@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from automl_car.bundle_records import BundleMember, BundleNetwork
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import ParamValue, own_values
+from automl_car.ensemble_records import Ensemble, Member
 from automl_car.errors import PluginError, StudyError
-from automl_car.records import BundleMember, BundleNetwork, Ensemble, Member, Recipe
+from automl_car.records import Recipe
 from automl_car.store import read_model, read_recipe
 
 

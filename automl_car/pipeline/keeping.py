@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from automl_car.ensemble.submission import write_submission
+from automl_car.ensemble_records import Ensemble
 from automl_car.files import load_arrays, write_atomically
 from automl_car.losses import true_class
 from automl_car.pipeline.outcome import to_json
-from automl_car.records import Dataset, Ensemble, FloatArray, Folds, IntArray
+from automl_car.records import Dataset, FloatArray, Folds, IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from automl_car.records import Ensemble, Epoch, Estimate, FoldTask, Machine, Progress
+from automl_car.ensemble_records import Ensemble, Estimate
+from automl_car.records import Epoch, FoldTask, Machine, Progress
 from automl_car.search import job
 
 

@@ -22,8 +22,9 @@ from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
 from automl_car.ensemble.joining import join_stopped, on_rows
+from automl_car.ensemble_records import Candidate, Ensemble, Member
 from automl_car.errors import StoreError, StudyError
-from automl_car.records import Candidate, Dataset, Ensemble, Folds, IntArray, Member
+from automl_car.records import Dataset, Folds, IntArray
 from automl_car.search.evidence import expected_mean, fold_losses
 from automl_car.search.opening import read_study
 from automl_car.search.study import INTERRUPTED, complete_trials

@@ -2,59 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from automl_car.catalog.manager import Catalog, load_catalog
-from automl_car.config import Config, told_settings
-from automl_car.data.audit import Audit
-from automl_car.data.budget import Budgets
-from automl_car.data.prepare import Prepared, prepare
-from automl_car.data.tables import shorten
+from automl_car.config import Config
+from automl_car.data.prepare import Prepared
 from automl_car.errors import DatabaseAwayError, StudyError
 from automl_car.files import require_writable
 from automl_car.leftovers import remove_leftovers
-from automl_car.memory import give_back_memory
-from automl_car.pipeline.choices import (
-    largest_size,
-    pick_augmentations,
-    pick_backbones,
-    pick_deadline,
-    pick_tunings,
-)
+from automl_car.pipeline.beginning import begin
+from automl_car.pipeline.choices import pick_augmentations, pick_backbones, pick_deadline
 from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.keeper import Keeper
-from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import Outcome, View
-from automl_car.pipeline.reading import read_photos
+from automl_car.pipeline.preparing import prepare_photos
 from automl_car.pipeline.tracking import Tracked, pick_trackers, tracked
 from automl_car.pipeline.weights_rule import require_allowed_study
 from automl_car.records import Tuning
-from automl_car.search import finale, space
+from automl_car.search import finale
 from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.driver import run_search
 from automl_car.search.evidence import FoldStore
 from automl_car.search.exchanging import exchanging
-from automl_car.search.executor import Executor
 from automl_car.search.first import first_trials
-from automl_car.search.growth import open_study
 from automl_car.search.holding import held
 from automl_car.search.job import Job
-from automl_car.search.ledger import Ledger
 from automl_car.search.lock import only_one
-from automl_car.search.notes import note_study
 from automl_car.search.outage import Waiting
 from automl_car.search.portfolio import portfolio_trials
-from automl_car.search.pruning import PruningRule
 from automl_car.search.stopping import Patience
-from automl_car.search.strikes import Strikes
 from automl_car.search.study import storage_url
 from automl_car.search.warm_start import warm_start
 from automl_car.workspace import Workspace
@@ -110,30 +91,10 @@ def _search(
         )
         keeper = None
         try:
-            prepared = _prepare(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
-            tunings = pick_tunings(config, executor.machine)
-            choices = space.make_space(
-                catalog,
-                backbones,
-                augmentations,
-                tunings,
-                config.space,
-                config.training,
-                seed=config.search.seed,
-                photo_side=int(min(prepared.audit.width[1], prepared.audit.height[1])),  # medians
+            prepared = prepare_photos(workspace, config, study_name, catalog, backbones, sample=sample, view=view)
+            job = begin(
+                workspace, config, study_name, catalog, backbones, augmentations, prepared, executor, view, began
             )
-            job = _job(workspace, config, study_name, catalog, choices, prepared, executor, view, began)
-            note_study(
-                job.study,
-                photos=len(prepared.dataset.train_paths),
-                classes=prepared.dataset.num_classes,
-                folds=prepared.folds.count,
-                machine=executor.machine(),
-                plugins=[row.title for row in catalog.others],
-            )
-            view.search_begins(study_name, config.search.trials, job.deadline, executor.machine())
-            if (slots := executor.slots()) > 1:
-                view.note(f"{slots} folds are trained at a time")
             keeper = Keeper(workspace, config, study_name, prepared, view)
             with _at_its_end_without_database(job.deadline, view):
                 _run(workspace, config, job, prepared, view, keeper)
@@ -146,6 +107,15 @@ def _search(
         finally:
             executor.close()
             _remove_leftovers(written)
+    return _outcome(keeper, config, study_name, began)
+
+
+def _outcome(keeper: Keeper, config: Config, study_name: str, began: float) -> Outcome:
+    """The ensemble of all trials, which is the submission.
+
+    Raises:
+        StudyError: no fold was finished.
+    """
     limit = None if config.search.timeout is None else began + config.search.timeout
     outcome = keeper.at_end(limit)
     if outcome.ensemble is None:
@@ -171,116 +141,6 @@ def _at_its_end_without_database(deadline: float | None, view: View) -> Iterator
 def _remove_leftovers(folders: tuple[Path, ...]) -> None:
     for folder in folders:
         remove_leftovers(folder)
-
-
-def _prepare(
-    workspace: Workspace,
-    config: Config,
-    study: str,
-    catalog: Catalog,
-    backbones: tuple[str, ...],
-    *,
-    sample: bool,
-    view: View,
-) -> Prepared:
-    dataset = read_photos(workspace, config, sample=sample, view=view)
-    directory = workspace.checkpoints(study)
-    directory.mkdir(parents=True, exist_ok=True)
-    prepared = prepare(
-        dataset,
-        cache_directory=workspace.cache,
-        study_directory=directory,
-        short_side=max(largest_size(config, catalog, backbones), 32),
-        folds=config.data.folds,
-        seed=config.search.seed,
-        budgets=Budgets(round(config.cache.train_gb * 1e9), round(config.cache.eval_gb * 1e9)),
-        progress=lambda done, total: view.progress("reading photos", done, total),
-    )
-    give_back_memory()  # decoding, hashing and splitting are over
-    for line in _audit_lines(prepared.audit, directory / "quarantine.csv"):
-        view.note(line)
-    return prepared
-
-
-def _audit_lines(audit: Audit, quarantine: Path) -> list[str]:
-    """What a person should know about the photos before a search."""
-    fewest, _, most = audit.photos_per_class
-    lines = [
-        f"{audit.train_photos} training photos ({fewest:.0f} to {most:.0f} a class), {audit.test_photos} test photos"
-    ]
-    if audit.quarantined:
-        lines.append(f"{len(audit.quarantined)} training photos cannot be decoded and are left out: {quarantine}")
-    if audit.broken_test:
-        shown = shorten([problem.path for problem in audit.broken_test], 3)
-        lines.append(
-            f"{len(audit.broken_test)} test photos cannot be decoded; their answer is the classes' shares: {shown}"
-        )
-    if audit.conflicts:
-        lines.append(f"{len(audit.conflicts)} pictures are there under two labels: audit.json lists them")
-    return [*lines, *audit.notes]
-
-
-def _job(
-    workspace: Workspace,
-    config: Config,
-    study_name: str,
-    catalog: Catalog,
-    choices: space.Space,
-    prepared: Prepared,
-    executor: Executor,
-    view: View,
-    began: float,
-) -> Job:
-    pruning = config.pruning
-    rule = PruningRule(
-        folds=prepared.folds.count,
-        k=max(pruning.compare_with, config.ensemble.top_k),
-        z=pruning.z,
-        startup_trials=pruning.startup_trials,
-    )
-    ledger = Ledger.open(workspace.checkpoints(study_name), view.note)
-    study = open_study(
-        study_name,
-        storage_url(workspace.studies, study_name, config.search.storage),
-        {
-            "folds": prepared.folds.fingerprint,
-            "classes": prepared.dataset.num_classes,
-            "settings": told_settings(config),
-            "plugins": [dataclasses.asdict(row) for row in catalog.others],
-        },
-        space=choices,
-        note=view.note,
-        ledger=ledger,
-        folds=prepared.folds,
-    )
-    return Job(
-        study=study,
-        space=choices,
-        executor=executor,
-        rule=rule if pruning.enabled else None,
-        folds=prepared.folds,
-        labels=np.asarray(prepared.dataset.labels, dtype=np.int64),
-        directory=workspace.checkpoints(study_name),
-        cache=workspace.cache,
-        plugins=workspace.plugin_sources(config),
-        seed=config.search.seed,
-        startup_trials=config.search.startup_trials,
-        deadline=pick_deadline(config, began),
-        workers=_loader_processes(config, choices, executor, view),
-        parallel_trials=None if config.search.parallel_trials == "auto" else config.search.parallel_trials,
-        step=config.training.step,
-        checkpoint_seconds=config.training.checkpoint_seconds,
-        strikes=Strikes(catalog.owners),
-        record=ledger.record,
-    )
-
-
-def _loader_processes(config: Config, choices: space.Space, executor: Executor, view: View) -> int | None:
-    """Processes that load photos for a fold, where they work on this machine; of others it knows nothing."""
-    wanted = config.training.workers
-    if config.search.executor != "local":
-        return wanted
-    return pick_workers(wanted, choices, executor.machine(), view, executor.slots())
 
 
 def _run(workspace: Workspace, config: Config, job: Job, prepared: Prepared, view: View, keeper: Keeper) -> None:

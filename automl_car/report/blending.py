@@ -10,7 +10,7 @@ from automl_car.report.tables import new_console, new_table
 
 if TYPE_CHECKING:
     from automl_car.ensemble.blending import Blend
-    from automl_car.records import Ensemble
+    from automl_car.ensemble_records import Ensemble
 
 
 def print_blend(blend: Blend) -> None:

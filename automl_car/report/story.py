@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from automl_car.records import Ensemble
+from automl_car.ensemble_records import Ensemble
 
 
 @dataclass(frozen=True)

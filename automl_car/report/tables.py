@@ -13,8 +13,8 @@ from automl_car.following import missing_modules
 if TYPE_CHECKING:
     from automl_car.catalog.manager import Catalog
     from automl_car.catalog.records import ExecutorKind, Tracker
+    from automl_car.ensemble_records import Ensemble
     from automl_car.pipeline import Outcome, Refit
-    from automl_car.records import Ensemble
     from automl_car.search.overview import ShownStudy, ShownTrial, StudyRow
 
 # The colour of each word for how a trial ended, in the live picture and in tables.

@@ -83,7 +83,48 @@ def fine_tune(
         _set_head(classifier(passes.model, num_classes), start)
     batches = EpochBatches(split.training, recipe.batch_size, recipe.seed)
     loader = _loader(recipe, augmentation, split, batches, workers, pin=passes.device.type == "cuda")
-    optimizer, peaks = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=start is not None)
+    run, saved, reached = _begin(
+        passes, recipe, backbone, num_classes, batches, room or Room(), checkpoints, check, warm=start is not None
+    )
+    yield from reached.curve
+    began, seconds_before = time.monotonic() - reached.seconds, reached.seconds
+    while reached.epoch < recipe.epochs and not _patience_is_spent(reached, recipe):
+        epoch_began = time.monotonic()
+        epoch, training_seconds = run_epoch(run, loader, batches, split, reached.epoch + 1, saved)
+        seconds = time.monotonic() - began
+        reached = replace(
+            _with(reached, run, replace(epoch, seconds=seconds)),
+            seconds=seconds,
+            training_seconds=reached.training_seconds + training_seconds,
+            halved=run.rates.halved,
+        )
+        run.state.save(saved)
+        if checkpoints is not None:
+            checkpoints.write(reached, saved, time.monotonic() - epoch_began)
+        yield reached.curve[-1]
+    trained = reached.epoch * len(batches) * batches.batch_size
+    speed = trained / reached.training_seconds
+    return BestModel(reached.best, speed, seconds_before, run.fit.images if run.fit.is_smaller else 0, _mended(run))
+
+
+def _begin(
+    passes: Passes,
+    recipe: Recipe,
+    backbone: Backbone,
+    num_classes: int,
+    batches: EpochBatches,
+    room: Room,
+    checkpoints: Checkpoints | None,
+    check: Callable[[float], None],
+    *,
+    warm: bool,
+) -> tuple[Run, Saved, Reached]:
+    """What training begins with: the run, its state as it is kept, and how far the fold is already.
+
+    Args:
+        warm: whether the last layer starts with a head that knows something.
+    """
+    optimizer, peaks = make_optimizer(passes.model, recipe, num_classes, passes.device, warm=warm)
     mean_model = MeanModel(passes.model, recipe.ema * len(batches)) if recipe.ema else None
     random = np.random.default_rng([recipe.seed, 1])
     mean = None if mean_model is None else mean_model.model
@@ -91,7 +132,6 @@ def fine_tune(
     saved = Saved()
     state.save(saved)
     reached = _go_on(checkpoints, state, saved)
-    room = room or Room()
     run = Run(
         passes,
         state,
@@ -106,25 +146,7 @@ def fine_tune(
         recipe.epochs * len(batches),
         _from(reached.epoch / recipe.epochs, check),
     )
-    yield from reached.curve
-    began, seconds_before = time.monotonic() - reached.seconds, reached.seconds
-    while reached.epoch < recipe.epochs and not _patience_is_spent(reached, recipe):
-        epoch_began = time.monotonic()
-        epoch, training_seconds = run_epoch(run, loader, batches, split, reached.epoch + 1, saved)
-        seconds = time.monotonic() - began
-        reached = replace(
-            _with(reached, run, replace(epoch, seconds=seconds)),
-            seconds=seconds,
-            training_seconds=reached.training_seconds + training_seconds,
-            halved=run.rates.halved,
-        )
-        state.save(saved)
-        if checkpoints is not None:
-            checkpoints.write(reached, saved, time.monotonic() - epoch_began)
-        yield reached.curve[-1]
-    trained = reached.epoch * len(batches) * batches.batch_size
-    speed = trained / reached.training_seconds
-    return BestModel(reached.best, speed, seconds_before, run.fit.images if run.fit.is_smaller else 0, _mended(run))
+    return run, saved, reached
 
 
 def _loader(

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from automl_car.bundle_records import BundleMember, BundleNetwork
 from automl_car.catalog.manager import Catalog
 from automl_car.errors import BundleError, PluginError
-from automl_car.records import BundleMember, BundleNetwork
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.folding import inference_passes
 from automl_car.training.head import LinearHead

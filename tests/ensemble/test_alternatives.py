@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from automl_car.ensemble.build import build_ensemble
-from automl_car.records import Candidate
+from automl_car.ensemble_records import Candidate
 
 ROWS, CLASSES = 400, 6
 FOLDS = np.arange(ROWS) % 4

@@ -7,7 +7,7 @@ import pytest
 
 from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
-from automl_car.records import Candidate
+from automl_car.ensemble_records import Candidate
 
 ROWS, TESTS, CLASSES, FOLDS = 20_000, 20_000, 5, 4
 

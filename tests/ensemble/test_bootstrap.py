@@ -5,7 +5,7 @@ import pytest
 
 from automl_car.ensemble.bootstrap import bootstrap
 from automl_car.ensemble.fitting import Plan
-from automl_car.records import Estimate
+from automl_car.ensemble_records import Estimate
 
 PLANS = tuple(Plan("geometric", "fitted", members) for members in range(1, 21))
 ALONE = np.arange(1000)

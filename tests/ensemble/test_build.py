@@ -8,8 +8,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.calibration import apply, fit_calibration
+from automl_car.ensemble_records import Candidate
 from automl_car.errors import ConfigError, DataError
-from automl_car.records import Candidate
 
 ROWS, CLASSES, TESTS = 400, 6, 50
 FOLDS = np.arange(ROWS) % 4

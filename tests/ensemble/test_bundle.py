@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from automl_car.bundle_records import BundleMember, BundleNetwork
 from automl_car.ensemble.bundle import Bundle, BundlePlugin, Measured
 from automl_car.ensemble.bundle_files import BundleFiles, newest_bundle, read_bundle, write_files, write_manifest
 from automl_car.ensemble.bundle_readme import bundle_readme
 from automl_car.errors import BundleError
-from automl_car.records import BundleMember, BundleNetwork, SubmissionFormat
+from automl_car.records import SubmissionFormat
 
 MEMBER = BundleMember(
     name="trial 3",

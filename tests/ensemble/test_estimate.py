@@ -16,7 +16,7 @@ from automl_car.ensemble.estimate import (
     variants,
 )
 from automl_car.ensemble.fitting import Plan, fit_pool, fit_pools, predict, temper
-from automl_car.records import Candidate
+from automl_car.ensemble_records import Candidate
 
 ARITHMETIC, GEOMETRIC = Plan("arithmetic", "fitted"), Plan("geometric", "fitted")
 UNIFORM = Plan("geometric", "uniform")

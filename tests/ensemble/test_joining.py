@@ -9,7 +9,8 @@ import pytest
 
 from automl_car.ensemble.build import build_ensemble
 from automl_car.ensemble.joining import join_stopped, on_rows
-from automl_car.records import Candidate, Ensemble, Folds, IntArray
+from automl_car.ensemble_records import Candidate, Ensemble
+from automl_car.records import Folds, IntArray
 
 ROWS, CLASSES, TESTS = 600, 5, 20
 FOLDS = np.arange(ROWS) % 4

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from automl_car.ensemble.blending import Blend
-from automl_car.records import Ensemble, Estimate, Member, SubmissionFormat
+from automl_car.ensemble_records import Ensemble, Estimate, Member
+from automl_car.records import SubmissionFormat
 from automl_car.report.blending import blend_json, print_blend
 
 FORM = SubmissionFormat("ID,a,b", ("a", "b"), (0, 1), ("x", "y", "z"))

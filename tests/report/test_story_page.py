@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from automl_car.records import Alternative, Ensemble, Estimate, Member
+from automl_car.ensemble_records import Alternative, Ensemble, Estimate, Member
 from automl_car.report.story import Story, ToldTrial
 from automl_car.report.story_page import again_sections, story_sections
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -16,8 +15,9 @@ from typing import Any
 
 import pytest
 from database_servers import PASSWORD, Postgres
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from optuna_dashboard import wsgi
+from server_studies import refuses_in_one_line, search, search_through_an_outage, told, undisturbed
 
 from automl_car.errors import ConfigError, DatabaseAwayError, MachineError, StudyError
 from automl_car.records import FoldTask
@@ -46,26 +46,6 @@ def team(desk: Desk, server: Postgres) -> Desk:
     """A desk whose studies are in an empty database."""
     desk.storage = server.new_database()
     return desk
-
-
-def search(desk: Desk, trials: int, seconds: float = 30.0, deadline: float | None = None) -> list[FrozenTrial]:
-    """Run the command once."""
-    with held(desk.storage, "main", Waiting(seconds, deadline, desk.view.note)):
-        found: list[FrozenTrial] = desk.go(trials)
-        return found
-
-
-def told(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
-    """All of the trials but times."""
-    return [
-        (trial.number, trial.state, trial.values, trial.params, trial.intermediate_values, trial.user_attrs)
-        for trial in trials
-    ]
-
-
-def undisturbed(desk: Desk, trials: int) -> list[tuple[Any, ...]]:
-    """What the same search comes to in a SQLite file."""
-    return told(type(desk)(desk.folder / "undisturbed").go(trials))
 
 
 # ---- the same search ------------------------------------------------------------------------------------------------
@@ -114,20 +94,7 @@ def test_a_study_that_was_deleted_is_rebuilt_from_its_ledger(team: Desk, server:
 
 
 def test_a_server_that_stops_in_the_middle_pauses_the_search_and_loses_nothing(team: Desk, server: Postgres) -> None:
-    made_up = team.executor.train
-    back: list[threading.Thread] = []
-
-    def train(task: FoldTask) -> Any:
-        if len(team.executor.submitted) == 10:
-            server.stop("immediate")
-            back.append(threading.Thread(target=lambda: (time.sleep(1.5), server.start())))
-            back[0].start()
-        return made_up(task)
-
-    team.executor.train = train
-    found = told(search(team, 8))
-    back[0].join()
-    team.executor.train = made_up
+    found = search_through_an_outage(team, 8, lambda: server.stop("immediate"), server.start, seconds=1.5)
     assert found == undisturbed(team, 8)
     away, again = (note for note in team.view.notes if "database" in note)
     assert "The search waits for it; what is trained is kept." in away
@@ -268,13 +235,7 @@ def test_what_is_wrong_with_a_connection_is_one_line_and_a_hint(server: Postgres
         good.replace(f":{server.port}/", ":1/"): ("refused", "server runs"),
         good.replace("127.0.0.1", "no-such-host.invalid"): ("cannot be used", "host"),
     }
-    for url, (said, hint) in wrong.items():
-        with pytest.raises(DatabaseAwayError, match=said) as refused:
-            connect(url)
-        assert "\n" not in refused.value.message
-        assert hint in str(refused.value.hint)
-        assert PASSWORD not in refused.value.message + str(refused.value.hint)
-        assert "wrong-pass" not in refused.value.message
+    refuses_in_one_line(wrong)
 
 
 @pytest.mark.parametrize(
