@@ -20,6 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from automl_car.bundle_records import BundleMember, BundleNetwork
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.data.sample import write_sample
@@ -27,7 +28,6 @@ from automl_car.data.testset import plain_form
 from automl_car.ensemble.bundle import Bundle, Measured
 from automl_car.ensemble.bundle_files import write_files, write_manifest
 from automl_car.predicting import predict
-from automl_car.records import BundleMember, BundleNetwork
 from automl_car.training import device as devices
 from automl_car.training.checkpoint import to_safetensors, versions
 from automl_car.training.step import passes, plain_step
