@@ -44,13 +44,11 @@ def main() -> None:
     worlds = range(options.worlds)
     for trials in options.trials:
         found = {name: [search(make, trials, world) for world in worlds] for name, make in samplers.items()}
-        for name, own in found.items():
-            (other,) = (results for key, results in found.items() if key != name)
+        for label, own in found.items():
+            (other,) = (results for key, results in found.items() if key != label)
             better = sum(mine.five < theirs.five for mine, theirs in zip(own, other, strict=True))
-            best, five, took = (
-                statistics.fmean(getattr(one, part) for one in own) for part in ("best", "five", "took")
-            )
-            print(f"| {trials} | {name} | {best:.4f} | {five:.4f} | {better} | {1000 * took:.1f} |", flush=True)
+            best, five, took = (statistics.fmean(getattr(one, name) for one in own) for name in Found.__annotations__)
+            print(f"| {trials} | {label} | {best:.4f} | {five:.4f} | {better} | {1000 * took:.1f} |", flush=True)
 
 
 def optunas(seed: int, ended: int, startup: int) -> Any:

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from database_servers import PASSWORD, Postgres
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import wsgi
 from server_studies import refuses_in_one_line, search, search_through_an_outage, told, undisturbed
 
@@ -53,6 +54,19 @@ def team(desk: Desk, server: Postgres) -> Desk:
 
 def test_a_search_gives_the_same_trials_as_in_a_file(team: Desk) -> None:
     assert told(search(team, 6)) == undisturbed(team, 6)
+
+
+def test_who_reads_the_database_afterwards_sees_what_the_driver_saw(team: Desk) -> None:
+    def all_of(trial: FrozenTrial) -> tuple[Any, ...]:
+        parts = (trial.number, trial.state, trial.values, trial.params, trial.distributions, trial.intermediate_values)
+        return *parts, trial.user_attrs, trial.system_attrs
+
+    seen = search(team, 6)
+    read = connect(team.storage).get_all_trials(1)
+    assert [all_of(trial) for trial in read] == [all_of(trial) for trial in seen]
+    for one, other in zip(read, seen, strict=True):
+        for name in ("datetime_start", "datetime_complete"):
+            assert abs(getattr(one, name) - getattr(other, name)) < timedelta(milliseconds=2)
 
 
 def test_a_second_run_goes_on_where_the_first_one_ended(team: Desk) -> None:
