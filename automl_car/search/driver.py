@@ -6,6 +6,7 @@ Trials fill the executor's slots; how they wait for their folds and go on is in 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from automl_car.errors import MachineError
 from automl_car.records import Recipe
 from automl_car.search.ends import Ends
 from automl_car.search.evidence import FoldStore
@@ -71,10 +73,12 @@ def run_search(
                 recorder.record()
                 flight.wait()
             else:
+                recorder.record()
                 return
     finally:
         flight.close()
-        recorder.record()
+        with contextlib.suppress(MachineError):  # the next start writes what the ledger lacks
+            recorder.record()
 
 
 class _Recorder:

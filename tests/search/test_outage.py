@@ -53,12 +53,28 @@ class Losing:
 
     def write(self, batch: Batch) -> None:
         """What a batch says, one by one; of all calls, the last answer may be lost."""
-        for table, entries in batch.entries.items():
-            for (owner, key), values in entries.items():
-                self._write(table, owner, key, values)
+        self._write(batch)
         self.get_all_studies()
 
-    def _write(self, table: str, owner: int, key: Any, values: tuple[Any, ...]) -> None:
+    def insert(self, batch: Batch, study_id: int, number: int, trial: FrozenTrial) -> int:
+        self._write(batch)
+        return int(self.create_new_trial(study_id, trial))
+
+    def find(self, study_id: int, number: int) -> int | None:
+        return next((one._trial_id for one in self.get_all_trials(study_id) if one.number == number), None)
+
+    def _write(self, batch: Batch) -> None:
+        for table, entries in batch.entries.items():
+            for (owner, key), values in entries.items():
+                self._write_entry(table, owner, key, values)
+        for trial_id, state in batch.states.items():
+            value = batch.entries.get("values", {}).get((trial_id, 0))
+            if not self._storage.get_trial(trial_id).state.is_finished():
+                self._storage.set_trial_state_values(trial_id, state["state"], None if value is None else [value[0]])
+
+    def _write_entry(self, table: str, owner: int, key: Any, values: tuple[Any, ...]) -> None:
+        if table == "values" or (not table.startswith("study") and self._storage.get_trial(owner).state.is_finished()):
+            return
         if table == "params":
             self._storage.set_trial_param(owner, key, values[0], json_to_distribution(values[1]))
         elif table == "intermediate_values":
@@ -69,7 +85,7 @@ class Losing:
 
 
 def patient(losing: Losing) -> PatientStorage:
-    return PatientStorage(losing, losing.write, _waiting())
+    return PatientStorage(losing, losing, _waiting())
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +116,7 @@ def test_a_search_whose_calls_are_lost_again_and_again_comes_to_the_same(
     monkeypatch.setattr("automl_car.search.opening._connect_whole", lambda *rest: patient(losing))
     other = type(desk)(tmp_path / "other")
     assert _told(other.go(8)) == undisturbed
-    assert losing.lost > 50
+    assert losing.lost > 20
 
 
 def test_a_trial_that_was_told_before_the_answer_was_lost_is_told_once() -> None:
