@@ -41,7 +41,7 @@ def purpose(path):
     while frame is not None:
         file, function = frame.f_code.co_filename, frame.f_code.co_name
         if file.endswith(OPTUNAS):
-            name = function.lstrip("_")
+            name = function.strip("_")
         elif file.startswith(OURS + "files.py"):  # the file's own name, where a temporary one is written
             name = os.path.basename(next((str(frame.f_locals[key]) for key in ("path", "folder", "target")
                                           if key in frame.f_locals), name))
@@ -139,7 +139,7 @@ def _assert_told(scene: Scene, code: int, printed: str) -> None:
     assert code == 2, printed
     assert "Traceback" not in printed
     (error,) = [line for line in printed.splitlines() if line.startswith("error: ")]
-    assert "`" in error or "/" in error, error
+    assert str(scene.root) in error, error
     (hint,) = [line for line in printed.splitlines() if line.startswith("hint: ")]
     assert "space" in hint, hint
     assert scene.leftovers() == []
