@@ -15,6 +15,7 @@ from automl_car.data.images import read_image
 from automl_car.data.ragged import ImageCache
 from automl_car.data.stored import store_within
 from automl_car.errors import DataError, StoreError
+from automl_car.system_errors import naming
 
 logger = logging.getLogger("automl_car")
 
@@ -36,10 +37,12 @@ def heal(images: ImageCache, entry: int, photo: Path, short_side: int) -> NDArra
         raise _lost(images, entry, error.message) from error
     if len(data) != end - begin or zlib.crc32(data) != images.checksums[entry]:
         raise _lost(images, entry, f"{photo} is not what it was")
-    descriptor = os.open(images.directory / "pixels.bin", os.O_WRONLY)
+    pixels = images.directory / "pixels.bin"
+    descriptor = os.open(pixels, os.O_WRONLY)
     try:
-        os.pwrite(descriptor, data, begin)
-        os.fsync(descriptor)
+        with naming(pixels):
+            os.pwrite(descriptor, data, begin)
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     logger.warning(

@@ -29,6 +29,7 @@ from automl_car.files import make_folder, sync_folder, write_atomically
 from automl_car.search.generations import GENERATION, study_of
 from automl_car.search.notes import notes_by_trial
 from automl_car.search.patient import flush
+from automl_car.system_errors import naming
 
 FILE = "trials.jsonl"
 LEDGER = "ledger"  # user attribute: names the ledger that a study's records are in
@@ -143,18 +144,19 @@ class Ledger:
     def _append(self, lines: list[bytes]) -> None:
         if not lines:
             return
-        new = not self._path.exists()
         make_folder(self.directory)
-        with self._path.open("ab") as file:
+        data = b"".join(line + b"\n" for line in lines)
+        # Without a buffer: what it holds could not be written while the file is cut, and half a line would stay.
+        with naming(self._path), self._path.open("ab", buffering=0) as file:
             length = file.tell()
             try:
-                file.write(b"".join(line + b"\n" for line in lines))
-                file.flush()
+                while data:
+                    data = data[file.write(data) :]
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(length)  # half a line would make the next one unreadable, too
                 raise
-        if new:
+        if not length:  # it is new, or nothing that was begun in it was ever on the disk
             sync_folder(self.directory)
         for line in lines:
             self._take(line)

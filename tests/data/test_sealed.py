@@ -151,6 +151,20 @@ def test_a_damaged_picture_whose_photo_has_changed_is_an_error_that_says_what_to
     assert "delete that folder" in (caught.value.hint or "")
 
 
+def test_a_picture_that_cannot_be_made_again_names_its_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = _open(root)
+    pixels = prepared.images.directory / "pixels.bin"
+    _flip(pixels, 5)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        prepared.train_image(0)
+    assert caught.value.filename == str(pixels)
+
+
 def test_a_damaged_picture_that_was_kept_as_jpeg_is_the_same_afterwards(tmp_path: Path, tiny_dataset: Path) -> None:
     from automl_car.data.budget import Budgets
 

@@ -1,4 +1,4 @@
-"""Full and read-only disks, at every place where a search writes (rows 6 and 7 of the fault matrix)."""
+"""Full and read-only file systems (rows 6 and 7 of the fault matrix); `test_each_write.py` has each single write."""
 
 from __future__ import annotations
 
@@ -9,96 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from disk_faults import PLUGIN
-from fault_scene import SETTINGS, Scene
+from fault_scene import Scene
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the path of a file descriptor in /proc")
-
-
-@pytest.fixture
-def faulty(scene: Scene) -> Scene:
-    """A workspace whose writes can be made to fail."""
-    return _make_faulty(scene)
-
-
-def _make_faulty(scene: Scene) -> Scene:
-    (scene.root / "disk_faults.py").write_text(PLUGIN)
-    settings = SETTINGS.replace("toy_networks.py", "toy_networks.py, disk_faults.py")
-    (scene.root / "automl-car.yaml").write_text(settings)
-    return scene
-
-
-def _assert_told(scene: Scene, code: int, printed: str) -> None:
-    """One line that names a path, one that says what to do, no traceback, and nothing left behind."""
-    assert code == 2, printed
-    assert "Traceback" not in printed
-    (error,) = [line for line in printed.splitlines() if line.startswith("error: ")]
-    assert "`" in error or "/" in error, error
-    (hint,) = [line for line in printed.splitlines() if line.startswith("hint: ")]
-    assert "space" in hint, hint
-    assert scene.leftovers() == []
-    assert scene.processes() == []
-
-
-def _fail_once(scene: Scene, fault: str) -> bool:
-    """Run a search in which one write fails; whether there was such a write."""
-    (scene.root / "writes.txt").unlink(missing_ok=True)
-    before = len(scene.output)
-    code = scene.run(environment={"DISK_FAULT": fault})
-    counted = scene.root / "writes.txt"
-    if not counted.is_file() or counted.stat().st_size < int(fault.split()[2]):
-        assert code == 0, scene.output
-        return False
-    _assert_told(scene, code, scene.output[before:])
-    scene.look()
-    return True
-
-
-QUICK = ["fsync /fold- 3"]
-MORE = [
-    "commit - 60",
-    "fsync /studies/main/ 1",
-    "open pixels.bin 1",
-    "fsync /images/ 1",
-    "open /features/ 2",
-    "fsync /features/ 1",
-    "fsync folds.csv 1",
-    "open /fold- 1",
-    "open /studies/main/ 3",
-    "commit - 1",
-    "commit - 2",
-    "commit - 200",
-]
-
-
-@pytest.mark.parametrize("fault", [*QUICK, *(pytest.param(fault, marks=pytest.mark.slow) for fault in MORE)])
-def test_a_search_whose_disk_is_full_says_so_and_goes_on_to_the_same(
-    faulty: Scene, assert_as_undisturbed: Callable[[Scene], None], fault: str
-) -> None:
-    assert _fail_once(faulty, fault)
-    assert faulty.run() == 0, faulty.output
-    assert_as_undisturbed(faulty)
-
-
-@pytest.mark.long
-def test_each_write_of_a_search_may_fail_once(
-    make_scene: Callable[[], Scene], assert_as_undisturbed: Callable[[Scene], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    count = 0
-    while True:
-        scene = _make_faulty(make_scene())
-        if not _fail_once(scene, f"any - {count + 1}"):
-            break
-        count += 1
-        assert scene.run() == 0, scene.output
-        assert_as_undisturbed(scene)
-        shutil.rmtree(scene.root)
-    with capsys.disabled():
-        print(f"\neach of {count} writes failed once, and each search came to the same")
-    assert count > 100
-
-
-# ---- real file systems ----------------------------------------------------------------------------------------------
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="mounts file systems as Linux does")
 
 
 def _in_namespace(scene: Scene, script: str) -> subprocess.CompletedProcess[str]:

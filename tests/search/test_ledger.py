@@ -193,11 +193,28 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match="No space") as caught:
             ledger.record(study)
+    assert caught.value.filename == str(path)  # a person is told which file it was
     assert path.read_bytes() == before
     ledger.record(study)
     assert in_memory(Ledger(path), "main").trials[3].value == 0.2
+
+
+def test_of_a_record_that_fits_only_in_part_nothing_stays(written: tuple[Path, list[Told], list[int]]) -> None:
+    resource = pytest.importorskip("resource", reason="Windows has no limit of a file's size")
+    path = written[0]
+    before, ledger, study = path.read_bytes(), Ledger.open(path.parent), _study()
+    for value in (0.5, 0.3, 0.25, 0.2):
+        _add(study, value)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            ledger.record(study)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
 
 
 def test_the_ledger_of_a_later_version_is_refused_with_a_way_out(
