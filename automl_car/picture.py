@@ -126,7 +126,9 @@ def _folds(row: TrialRow) -> str:
 def _why(state: State) -> list[RenderableType]:
     """Why the last trial that ended early did so, whole: the table has little room for it."""
     early = [row for row in state.trials if row.reason]
-    return [Text(f"· trial {row.number} {row.state}: {row.reason}", style=STATE_STYLES[row.state]) for row in early[-1:]]
+    return [
+        Text(f"· trial {row.number} {row.state}: {row.reason}", style=STATE_STYLES[row.state]) for row in early[-1:]
+    ]
 
 
 def _activity(state: State | Flying, now: float) -> RenderableType:
