@@ -69,6 +69,7 @@ def render(state: State, now: float) -> RenderableType:
     parts: list[RenderableType] = [_headline(state, now)]
     if state.trials:
         parts.append(_table(state))
+        parts += _why(state)
     works: tuple[State | Flying, ...] = state.flying[:FOLDS] or (state,)
     parts += [_activity(work, now) for work in works]
     if len(state.flying) > FOLDS:
@@ -108,15 +109,26 @@ def _table(state: State) -> Table:
     table = Table(box=None, pad_edge=False, expand=True, header_style="dim")
     table.add_column("trial", justify="right", width=5)
     table.add_column("recipe", ratio=3, no_wrap=True)
-    table.add_column("folds", ratio=2, no_wrap=True)
+    table.add_column("folds", width=max(5, *(len(_folds(row)) for row in state.trials)), no_wrap=True)
     table.add_column("log loss", justify="right", width=8)
     table.add_column("", ratio=2, no_wrap=True)
     for row in state.trials:
-        folds = " ".join(f"{loss:.3f}" for loss in row.folds)
         loss = f"{row.log_loss:.4f}" if row.log_loss is not None else ""
         words = row.state if row.state in ("complete", "running") else f"{row.state}: {row.reason}"
-        table.add_row(str(row.number), row.recipe, folds, loss, Text(words, style=STATE_STYLES[row.state]))
+        table.add_row(str(row.number), row.recipe, _folds(row), loss, Text(words, style=STATE_STYLES[row.state]))
     return table
+
+
+def _folds(row: TrialRow) -> str:
+    return " ".join(f"{loss:.3f}" for loss in row.folds)
+
+
+def _why(state: State) -> list[RenderableType]:
+    """Why the last trial that ended early did so, whole: the table has little room for it."""
+    early = [row for row in state.trials if row.reason]
+    return [
+        Text(f"· trial {row.number} {row.state}: {row.reason}", style=STATE_STYLES[row.state]) for row in early[-1:]
+    ]
 
 
 def _activity(state: State | Flying, now: float) -> RenderableType:

@@ -203,6 +203,13 @@ def test_a_broken_plugin_gives_exit_code_2_and_says_what_to_do(run: Callable[...
     assert "`plugins: {disabled: [quits]}`" in err
 
 
+def test_where_the_time_was_over_the_hint_says_how_to_give_more(run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TOP["hangs"])
+    code, _, err = run("mine.py", "--time-limit", "1s")
+    assert code == 2
+    assert "`--time-limit 2m` gives each rule more time" in err
+
+
 def test_json_says_the_same_and_a_file_may_be_named(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(TOP["prints"] + f"\n{HEAD}@hookimpl\ndef register_backbones(): return []")
     code, out, _ = run("mine.py", "--json")

@@ -104,6 +104,15 @@ def test_the_time_left_is_the_shorter_of_what_trials_and_clock_say() -> None:
     assert "about 1 min 40 s left" in drawn(by_trials)
 
 
+def test_why_the_last_trial_ended_early_can_be_read_whole_in_a_narrow_terminal() -> None:
+    reason = "after 1 fold it would end 0.010 above trial 12, the 5th best; 0.007 is allowed"
+    rows = (TrialRow(3, "a", (0.9,), "pruned", None, "an older one"), TrialRow(4, "b", (0.9,), "pruned", None, reason))
+    picture = drawn(State(wanted=50, trials=rows), width=80)
+    words = " ".join(picture.replace("│", " ").split())
+    assert f"trial 4 pruned: {reason}" in words
+    assert "trial 3 pruned" not in words
+
+
 def test_brackets_in_a_reason_are_shown_and_are_no_markup() -> None:
     row = TrialRow(0, "r", state="failed", reason="[red]oops[/]")
     assert "[red]oops[/]" in drawn(State(trials=(row,), began=NOW))

@@ -17,6 +17,7 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 _SEEDS = ("the seed of `random`", "the seed of numpy", "the seed of torch")
+_FILTERS = "the filters of `warnings`"
 
 
 @contextmanager
@@ -42,7 +43,8 @@ def snapshot() -> Mapping[str, Any]:
 def changes(before: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of what is no longer as it was in a snapshot."""
     now = snapshot()
-    return tuple(name for name in before if name in now and repr(now[name]) != repr(before[name]))
+    due = {**before, _FILTERS: _with_added(before[_FILTERS])} if _FILTERS in before else before
+    return tuple(name for name in before if name in now and repr(now[name]) != repr(due[name]))
 
 
 def put_back(before: Mapping[str, Any]) -> None:
@@ -58,7 +60,7 @@ def _parts() -> dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
     parts: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         "the seed of `random`": (random.getstate, random.setstate),
         "the folder that the process works in": (os.getcwd, os.chdir),
-        "the filters of `warnings`": (lambda: list(warnings.filters), _restore_filters),
+        _FILTERS: (lambda: list(warnings.filters), _restore_filters),
         "`sys.stdout` or `sys.stderr`": (lambda: (sys.stdout, sys.stderr), _restore_streams),
     }
     if threading.current_thread() is threading.main_thread():  # no other one may set them
@@ -92,9 +94,21 @@ def _restore_torch_seed(state: list[int]) -> None:
 
 
 def _restore_filters(before: list[Any]) -> None:
-    """Filters that speak of one message or module stay: the libraries that a plugin imports add such, too."""
-    added = [entry for entry in warnings.filters if entry not in before and (entry[1] or entry[3])]
-    warnings.filters[:] = [*added, *before]  # type: ignore[index]
+    warnings.filters[:] = _with_added(before)  # type: ignore[index]
+
+
+def _with_added(before: list[Any]) -> list[Any]:
+    """Those filters, after all newer ones that speak of one message, module or library's own kind of warning.
+
+    The libraries that a plugin imports add such, as torch and sympy do; they hide nothing of anybody else.
+    """
+    added = [entry for entry in warnings.filters if entry not in before and not _is_wide(entry)]
+    return [*added, *before]
+
+
+def _is_wide(entry: Any) -> bool:
+    _, message, category, module, _ = entry
+    return not message and not module and category.__module__ == "builtins"
 
 
 def _restore_streams(streams: tuple[Any, Any]) -> None:

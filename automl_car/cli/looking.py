@@ -68,7 +68,7 @@ def studies_undo(
     place = open_workspace(workspace)
     study = name or latest_study_name(place, storage)
     print(undo(place.studies, study, storage))
-    hint(f"`automl-car ensemble --study {study}` builds its submission again; take back the change before you search")
+    hint(f"take back the change before you search; `automl-car ensemble --study {study}` pools its trials again")
 
 
 @app.command()

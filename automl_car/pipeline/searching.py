@@ -120,9 +120,12 @@ def _outcome(keeper: Keeper, config: Config, study_name: str, began: float) -> O
     outcome = keeper.at_end(limit)
     if outcome.ensemble is None:
         within = f" within the time limit of {config.search.timeout:.0f} s" if config.search.timeout else ""
+        more_time = config.search.timeout and outcome.pruned + outcome.failed < config.search.trials
         raise StudyError(
             f"No fold of study `{study_name}` was finished{within}, so there is no submission yet.",
-            hint="run the same command again, with more time; what is prepared and trained is kept.",
+            hint="run the same command again, with more time; what is prepared and trained is kept."
+            if more_time
+            else f"`automl-car studies show {study_name}` says why each trial ended early.",
         )
     return outcome
 

@@ -33,6 +33,10 @@ code { background: var(--tint); padding: .1em .3em; border-radius: 3px; overflow
 pre { background: var(--tint); padding: .7rem .9rem; border-radius: 4px; overflow-x: auto; }
 pre code { padding: 0; background: none; }
 blockquote { margin: .8rem 0; padding: .1rem 1rem; border-left: 3px solid var(--line); color: var(--faint); }
+@media screen and (max-width: 40rem) { /* a telephone: pictures are pushed aside like tables, or nobody reads them */
+  p:has(> img) { overflow-x: auto; }
+  p > img { max-width: none; width: 42rem; }
+}
 @media print {
   body { max-width: none; font-size: 11pt; }
   nav { display: none; }

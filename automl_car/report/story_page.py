@@ -11,7 +11,7 @@ from automl_car.report.story import Story
 
 _TOP = 10  # trials that are listed
 _REASONS = 8  # of pruned and failed trials
-_SHORT = 110  # characters of a reason
+_SHORT = 240  # characters of a reason: a pruned trial's are whole
 
 
 def story_sections(story: Story, pictures: Collection[str]) -> list[str]:

@@ -20,6 +20,7 @@ def timeline_plot(trials: Sequence[ToldTrial]) -> bytes:
     quiet_matplotlib()
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
 
     timed = [trial for trial in trials if trial.began is not None and trial.ended is not None]
     figure = Figure(figsize=(9.6, 1.6 + 0.09 * len(timed)), layout="constrained")
@@ -30,6 +31,7 @@ def timeline_plot(trials: Sequence[ToldTrial]) -> bytes:
         left, width = trial.began / 60, (trial.ended - trial.began) / 60
         axes.barh(trial.number, width, left=left, height=0.8, color=_COLOURS.get(trial.state, "#999999"))
     axes.set_ylim(max(trial.number for trial in timed) + 0.7, -0.7)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="minutes since the first trial began", ylabel="trial")
     states = [state for state in _COLOURS if any(trial.state == state for trial in timed)]
     axes.legend(handles=[Patch(color=_COLOURS[state], label=state) for state in states], frameon=False, loc="best")

@@ -179,7 +179,7 @@ def print_study(study: ShownStudy) -> None:
 
 def _history_table(study: ShownStudy) -> Table:
     """What the study went through; `trials` are those that each generation began with."""
-    table = new_table("generation", "state", "began", "trials", "what changed", right=("generation", "trials"))
+    table = new_table("generation", "state", "since", "began with", "what changed", right=("generation", "began with"))
     for generation in study.generations:
         cells = (str(generation.number), generation.state, generation.when, str(generation.trials), generation.why)
         table.add_row(*cells)

@@ -23,7 +23,7 @@ from automl_car.search.cost import Counts, features_seconds, fold_seconds
 from automl_car.search.evidence import fold_losses
 from automl_car.search.first import default_params, default_recipe, fine_tunings, usual_augmentation
 from automl_car.search.job import Job, View
-from automl_car.search.study import DIVERGED, INTERRUPTED, OVERRIDES, RETRY_OF
+from automl_car.search.study import DIVERGED, INTERRUPTED, NOT_OFFERED, OVERRIDES, RETRY_OF
 
 BEGINS = "begins"  # user attribute of the fine-tunings that come first
 FLOOR = 2  # trials of each backbone before any is chosen for its gain
@@ -48,6 +48,7 @@ class Chooser:
         self._ended: list[Play] = []  # in the order in which they ended
         self._first_open = 0  # number of the first trial that has not ended
         self._taken: set[int] = set()  # trials after it that have
+        self._earlier = len(job.study.get_trials(deepcopy=False))  # trials of earlier runs, with other time limits
 
     def before_trial(self) -> str | None:
         """Enqueue the next trial; why the search ends here, when nothing fits into the time that is left."""
@@ -62,7 +63,7 @@ class Chooser:
             return "the time that is left is too short for another trial"
         arm = choose_arm(arms, plays, floor=FLOOR, k=self._k)
         assert arm is not None  # there are some
-        if all(play.arm != arm for play in plays):
+        if not self._is_begun(arm):
             usual = usual_augmentation(self._job.space, self._job.strikes.left_out)
             params = default_params(self._job.space, arm.tuning, arm.backbone, usual)
         else:
@@ -118,6 +119,14 @@ class Chooser:
         self._taken.add(number)
         if play is not None:
             self._ended.append(play)
+
+    def _is_begun(self, arm: Arm) -> bool:
+        """Whether the arm was at its defaults: also one that a stop cut off, which goes on another time."""
+        return any(
+            "backbone" in trial.user_attrs and self._arm_of(trial) == arm
+            for trial in self._job.study.get_trials(deepcopy=False)
+            if trial.state != TrialState.WAITING and not trial.user_attrs.get(NOT_OFFERED)
+        )
 
     def _settled(self, arm: Arm) -> dict[str, Any]:
         """The arm as parameters; nothing where the space has no such choice."""
@@ -179,10 +188,21 @@ class Chooser:
         if per_fold:
             return self._counts.folds * statistics.median(per_fold)
         if arm.tuning == "head":  # seconds, and the clock inside a fold ends what takes longer
-            return 0.0
+            return math.inf if self._was_too_slow(arm) else 0.0
         if arm not in self._measured:
             self._measured[arm] = self._measure(arm)
         return self._measured[arm]
+
+    def _was_too_slow(self, arm: Arm) -> bool:
+        """Whether the clock ended a head of this search in its features; smaller or fewer photos may be quicker."""
+        space = self._job.space
+        if len(space.views) > 1 or len(space.head_sizes[arm.backbone]) > 1:
+            return False
+        return any(
+            trial.user_attrs.get(INTERRUPTED) and self._arm_of(trial) == arm
+            for trial in self._job.study.get_trials(deepcopy=False)[self._earlier :]
+            if trial.state == TrialState.FAIL and not fold_losses(trial)
+        )
 
     def _measure(self, arm: Arm) -> float:
         job = self._job

@@ -168,10 +168,19 @@ def _validate(run: Run, split: Split, epoch: int) -> NDArray[np.float32]:
     )
 
 
+def _judged_after(recipe: Recipe) -> int:
+    """The epoch after which a network has to know something: once the warm-up is well over.
+
+    Before that a head that started at random may still know nothing. A whole network that did so learns nothing for
+    longer, and is judged at half of its epochs.
+    """
+    warm = max(2, math.ceil(2 * recipe.warmup * recipe.epochs))
+    return max(warm, 4, math.ceil(recipe.epochs / 2)) if recipe.weights == "random" else warm
+
+
 def _refuse_divergence(raw: float, calibrated: float, epoch: int, recipe: Recipe, num_classes: int) -> None:
     guessing = math.log(num_classes)
-    # Once the warm-up is well over; before, a head that started at random may still know nothing.
-    if epoch != max(2, math.ceil(2 * recipe.warmup * recipe.epochs)):
+    if epoch != _judged_after(recipe):
         return
     # Worse than guessing may be mere overconfidence, which a temperature mends; then something was learnt.
     if raw > guessing and calibrated > _LEARNT_NOTHING * guessing:

@@ -321,6 +321,41 @@ def test_and_it_does_not_say_that_its_arm_takes_no_time(full: Desk, clock: Clock
     assert full.executor.submitted == []
 
 
+def _stopping(clock: Clock, seconds: float) -> Callable[[FoldTask], FoldResult]:
+    """A trainer that sees after these seconds that the features will take too long."""
+
+    def train(task: FoldTask) -> FoldResult:
+        clock.now += seconds
+        return FoldResult(task.recipe_id, task.fold, "stopped", 0.0, 0.0, 0.0, (), seconds, reason="it needs longer")
+
+    return train
+
+
+def _heads(desk: Desk, make_space: Callable[..., Space], **given: Any) -> None:
+    desk.space = make_space(tunings=("head",), **given)
+    desk.first = ()
+
+
+def test_a_head_whose_features_took_too_long_is_not_begun_again_in_this_search(
+    desk: Desk, make_space: Callable[..., Space], clock: Clock
+) -> None:
+    _heads(desk, make_space)
+    desk.deadline, desk.executor.train = clock.now + 300, _stopping(clock, 20.0)
+    assert _backbones(_search(desk, 50)) == ["small", "large"]  # each once, and then the search ends
+    assert clock.now < desk.deadline
+
+
+def test_a_head_that_the_clock_stopped_goes_on_in_the_next_search_and_is_not_doubled(
+    desk: Desk, make_space: Callable[..., Space], clock: Clock
+) -> None:
+    _heads(desk, make_space)
+    desk.deadline, desk.executor.train = clock.now + 300, _stopping(clock, 20.0)
+    _search(desk, 50)
+    desk.deadline, desk.executor.train = None, lambda task: 0.5
+    trials = [trial for trial in _search(desk, 4) if trial.state == TrialState.COMPLETE]
+    assert len({trial.user_attrs["recipe_id"] for trial in trials}) == len(trials) == 4
+
+
 # ---- whether all was tried ------------------------------------------------------------------------------------------
 
 

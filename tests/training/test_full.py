@@ -354,6 +354,18 @@ def test_a_log_loss_worse_than_guessing_after_the_warm_up_ends_training() -> Non
         run(replace(RECIPE, epochs=10, learning_rate=0.1), labels=labels)
 
 
+@pytest.mark.parametrize(("epochs", "after"), [(6, 4), (10, 5)])
+def test_a_network_from_random_weights_is_given_half_of_its_epochs_to_learn_something(epochs: int, after: int) -> None:
+    labels = (*LABELS[:36], *((label + 1) % 3 for label in LABELS[36:]))
+    with pytest.raises(DivergedError, match=rf"after epoch {after}, worse than guessing"):
+        run(replace(RECIPE, weights="random", epochs=epochs, learning_rate=0.1), labels=labels)
+
+
+def test_a_short_training_from_random_weights_is_not_judged_on_its_way() -> None:
+    labels = (*LABELS[:36], *((label + 1) % 3 for label in LABELS[36:]))
+    assert len(run(replace(RECIPE, weights="random", epochs=3, learning_rate=0.1), labels=labels).curve) == 3
+
+
 def test_the_check_sees_a_rising_share_of_the_steps_below_one() -> None:
     seen: list[float] = []
     run(check=seen.append)
