@@ -1,6 +1,6 @@
 """What out-of-fold logits of many photos take on the disk and in memory, computed for a million from a few thousand.
 
-python benchmarks/logits.py [--photos 4000 8000] [--classes 396] [--members 5] [--candidates 8] [--up-to 1000000] [--json]
+python benchmarks/logits.py [--photos 4000 8000] [--classes 396] [--members 5] [--candidates 8] [--up-to 1000000]
 
 At each size candidates are made up and written into a fold store by the product's own code, and an ensemble is built
 from them; a test photo comes with every ten of training. Bytes, seconds and memory are then lines through the sizes
