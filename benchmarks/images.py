@@ -8,8 +8,10 @@ two photos in a hundred copied. So names, sizes, folders and tables are as many 
 Not measured in full are steps marked `~`: headers are read of the first 10,000 photos, and pairs of hashes compared
 among the first 100,000; the rest is computed, in proportion to the photos and to their square.
 
-Every size has a process of its own for the driver's steps, and another one for a training process's. Megabytes are the
-largest resident set of a step above that of the process before its first step (Linux only).
+Every size has a process of its own for the driver's steps, and another one for a training process's. Seconds are of
+processor time, of all threads together: what a machine does besides does not count, and with several cores, the steps
+with threads (headers, groups) take less. Megabytes are the largest resident set of a step above that of the process
+before its first step (Linux only).
 """
 
 from __future__ import annotations
@@ -138,11 +140,12 @@ class Meter:
         """Measure a block that does one part in so many of the step."""
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
         self.before = self.before or resident("VmRSS")
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         yield
-        seconds = times * (time.perf_counter() - began)
+        seconds, wall = times * (time.process_time() - used), times * (time.perf_counter() - began)
         megabytes = (resident("VmHWM") - self.before) / 1e6
-        self.steps.append({"name": name, "seconds": seconds, "megabytes": megabytes, "computed": times > 1})
+        found = {"name": name, "seconds": seconds, "wall": wall, "megabytes": megabytes, "computed": times > 1}
+        self.steps.append(found)
 
 
 def resident(name: str) -> int:
