@@ -1,6 +1,6 @@
 """What out-of-fold logits of many photos take on the disk and in memory, computed for a million from a few thousand.
 
-python benchmarks/logits.py [--photos 2000 4000] [--classes 396] [--members 5] [--candidates 6] [--up-to 1000000]
+python benchmarks/logits.py [--photos 6000 12000] [--classes 396] [--members 5] [--candidates 5] [--up-to 1000000]
 
 At each size candidates are made up and written into a fold store by the product's own code, and an ensemble is built
 from them; a test photo comes with every ten of training. Bytes, seconds and memory are then lines through the sizes
@@ -39,10 +39,10 @@ COLUMNS = {
 def main() -> None:
     """Measure each size, draw lines through them, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, nargs="+", default=[2000, 4000])
+    parser.add_argument("--photos", type=int, nargs="+", default=[6000, 12000])
     parser.add_argument("--classes", type=int, default=396)
     parser.add_argument("--members", type=int, default=5, help="of the ensemble at most (top-k)")
-    parser.add_argument("--candidates", type=int, default=6)
+    parser.add_argument("--candidates", type=int, default=5)
     parser.add_argument("--up-to", type=int, default=1_000_000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, Any]]
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "automl-car", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
-SMALL = 0.05  # seconds; steps that never take so long are not drawn
+SMALL = 1.0  # seconds; steps that never take so long are not drawn
 
 
 def main() -> None:

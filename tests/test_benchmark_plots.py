@@ -21,7 +21,7 @@ IMAGES = [
     {
         "photos": photos,
         "steps": [
-            {"name": "folds", "seconds": photos / 1e5, "megabytes": photos / 1e4, "computed": False},
+            {"name": "folds", "seconds": photos / 1e3, "megabytes": photos / 1e4, "computed": False},
             {"name": "pairs", "seconds": photos**2 / 1e8, "megabytes": 0.0, "computed": photos > 1000},
             {"name": "a blink", "seconds": 0.001, "megabytes": 1.0, "computed": False},
         ],
