@@ -1,11 +1,11 @@
 """What out-of-fold logits of many photos take on the disk and in memory, computed for a million from a few thousand.
 
-python benchmarks/logits.py [--photos 6000 12000] [--classes 396] [--members 5] [--candidates 5] [--up-to 1000000]
+python benchmarks/logits.py [--photos 1000 3000] [--classes 396] [--members 5] [--candidates 5] [--up-to 1000000]
 
 At each size candidates are made up and written into a fold store by the product's own code, and an ensemble is built
-from them; a test photo comes with every ten of training. Bytes, seconds and memory are then lines through the sizes
-that were measured, read off at `--up-to`. Seconds are of processor time. Each size has a process of its own; memory is
-what it has most above that before the ensemble, without the pages of mapped files (RssAnon; Linux only).
+from them; a test photo comes with every ten of training. Bytes, seconds and memory at `--up-to` are then computed in
+proportion to the last size that was measured. Seconds are of processor time. Each size has a process of its own; memory
+is what it has most above that before the ensemble, without the pages of mapped files (RssAnon; Linux only).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Measure each size, draw lines through them, and print one table."""
+    """Measure each size, compute another one from the last, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=int, nargs="+", default=[6000, 12000])
+    parser.add_argument("--photos", type=int, nargs="+", default=[1000, 3000])
     parser.add_argument("--classes", type=int, default=396)
     parser.add_argument("--members", type=int, default=5, help="of the ensemble at most (top-k)")
     parser.add_argument("--candidates", type=int, default=5)
@@ -47,17 +47,15 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows = [measure(photos, options) for photos in options.photos]
-    rows.append(line_through(rows, options.up_to))
+    rows.append(in_proportion(rows[-1], options.up_to))
     print(as_table(rows), file=sys.stderr if options.json else sys.stdout)
     if options.json:
         print(json.dumps(rows))
 
 
-def line_through(rows: list[Row], photos: int) -> Row:
-    """What a straight line through the measured sizes says of another one."""
-    sizes = [row["photos"] for row in rows]
-    lines = {name: np.polyfit(sizes, [row[name] for row in rows], 1) for name in COLUMNS}
-    return {"photos": photos, **{name: float(np.polyval(line, photos)) for name, line in lines.items()}}
+def in_proportion(row: Row, photos: int) -> Row:
+    """What a measured size says of another one: all that is measured grows with the photos."""
+    return {"photos": photos, **{name: row[name] * photos / row["photos"] for name in COLUMNS}}
 
 
 def as_table(rows: list[Row]) -> str:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +59,8 @@ def measure(root: Path, sizes: list[int]) -> list[dict[str, float]]:
         for size in sizes:
             grow(study, made_up_trials(space, folds, size - len(study.get_trials(deepcopy=False)), size))
             ledger.record(study)
-            answer, seconds = ask_dashboard(root / "studies" / "main.db")
+            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
+                answer, seconds = other.submit(ask_dashboard, root / "studies" / "main.db").result()
             costs = {
                 "database": database_bytes(study, root, None),
                 "ledger": (root / "checkpoints" / "main" / "trials.jsonl").stat().st_size,
