@@ -3,20 +3,18 @@
 python benchmarks/per_trial.py [--trials 500 2000]
 
 A made-up study on the real space, in a SQLite file, is grown to both numbers of trials; what lies between the two,
-divided by the trials between them, is printed. One trial in three was pruned after a fold, the others have five. The
-dashboard is asked for the study as its page asks, without a browser; the fold store is one of empty files, walked
-through for what killed processes left.
+divided by the trials between them, is printed; of the dashboard and of the walk, all for the last. One trial in three
+was pruned after a fold, the others have five. The dashboard is asked for the study as its page asks, without a browser;
+the fold store is one of empty files, walked through for what killed processes left.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import multiprocessing
 import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +32,14 @@ def main() -> None:
     first, last = parser.parse_args().trials
     with tempfile.TemporaryDirectory() as folder:
         before, after = measure(Path(folder), [first, last])
+        answer, seconds = ask_dashboard(Path(folder) / "studies" / "main.db")
+        walked = walk(Path(folder) / "store", last)
     print("| of a trial | |\n| --- | ---: |")
-    for name, unit in (("database", "kB"), ("ledger", "kB"), ("driver's memory", "kB"), ("dashboard: answer", "kB")):
-        print(f"| {name} | {(after[name] - before[name]) / (last - first) / 1000:.1f} {unit} |")
-    for name in ("dashboard: processor time", "walk through the fold store"):
-        print(f"| {name} | {1000 * (after[name] - before[name]) / (last - first):.2f} ms |")
+    for name in ("database", "ledger", "driver's memory"):
+        print(f"| {name} | {(after[name] - before[name]) / (last - first) / 1000:.1f} kB |")
+    print(f"| dashboard: answer | {answer / last / 1000:.1f} kB |")
+    print(f"| dashboard: processor time | {1000 * seconds / last:.2f} ms |")
+    print(f"| walk through the fold store | {1000 * walked / last:.2f} ms |")
 
 
 def measure(root: Path, sizes: list[int]) -> list[dict[str, float]]:
@@ -59,15 +60,10 @@ def measure(root: Path, sizes: list[int]) -> list[dict[str, float]]:
         for size in sizes:
             grow(study, made_up_trials(space, folds, size - len(study.get_trials(deepcopy=False)), size))
             ledger.record(study)
-            with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
-                answer, seconds = other.submit(ask_dashboard, root / "studies" / "main.db").result()
             costs = {
                 "database": database_bytes(study, root, None),
                 "ledger": (root / "checkpoints" / "main" / "trials.jsonl").stat().st_size,
                 "driver's memory": resident_bytes(),
-                "dashboard: answer": answer,
-                "dashboard: processor time": seconds,
-                "walk through the fold store": walk(root / f"store {size}", size),
             }
             found.append(costs)
             print(f"{size} trials: {costs}", file=sys.stderr)
