@@ -109,7 +109,9 @@ def without(dataset: Dataset, rows: Collection[int]) -> Dataset:
 
 def save_dataset(dataset: Dataset, path: Path) -> None:
     """Write a data set as JSON; `load_dataset` reads exactly the same one."""
-    values = {**dataclasses.asdict(dataset), "root": str(dataset.root)}
+    form = dataset.submission
+    # `dataclasses.asdict` would copy every path by itself: seconds and a second list, of a million photos.
+    values = {**vars(dataset), "root": str(dataset.root), "submission": None if form is None else vars(form)}
     write_atomically(path, json.dumps(values, ensure_ascii=False))
 
 

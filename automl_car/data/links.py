@@ -26,15 +26,16 @@ def refuse_foreign(root: Path, paths: Iterable[str]) -> None:
     """
     folders = [root, *(entry for entry in root.iterdir() if kind_of(entry) == "folder")]
     homes = sorted({os.path.realpath(folder) for folder in folders}, key=len)  # the data folder itself comes early
-    real: dict[Path, Path] = {}  # of folders: there are few, and resolving each photo's would take as long as listing
+    real: dict[str, tuple[str, bool]] = {}  # of folders: resolving each photo's would take as long as listing
     foreign = []
     for path in paths:
-        file = root / path
-        if file.parent not in real:
-            real[file.parent] = Path(os.path.realpath(file.parent))
-        place = real[file.parent] / file.name
-        place = Path(os.path.realpath(place)) if place.is_symlink() else place
-        if not any(place.is_relative_to(home) for home in homes):
+        folder, _, name = path.rpartition("/")
+        if folder not in real:
+            place = os.path.realpath(root / folder)
+            real[folder] = place, _is_within(place, homes)
+        place, inside = real[folder]
+        link = f"{place}{os.sep}{name}"
+        if not (_is_within(os.path.realpath(link), homes) if os.path.islink(link) else inside):  # noqa: PTH114 - a text
             foreign.append(path)
     if foreign:
         raise DataError(
@@ -50,3 +51,7 @@ def refuse_loops(folders: Sequence[Path]) -> None:
             raise DataError(
                 f"The class folder {folder} is a link to a folder that it lies in.", hint="Remove the link."
             )
+
+
+def _is_within(place: str, homes: Sequence[str]) -> bool:
+    return any(Path(place).is_relative_to(home) for home in homes)

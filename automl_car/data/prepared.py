@@ -70,7 +70,7 @@ class Prepared:
         Raises:
             StoreError: it is damaged in the cache, and its file is not there any more.
         """
-        return self._picture(int(self.train_entries[row]), self.dataset.train_paths[row])
+        return self._picture(int(self.train_entries[row]), self.dataset.train_paths, row)
 
     def test_image(self, row: int) -> NDArray[np.uint8]:
         """The photo of a test row: uint8 (H, W, 3), read-only.
@@ -78,13 +78,14 @@ class Prepared:
         A broken file gives a grey square, so that batches stay whole; `fill_test` replaces what a model says to it.
         """
         entry = int(self.test_entries[row])
-        return _GREY if entry < 0 else self._picture(entry, self.dataset.test_paths[row])
+        return _GREY if entry < 0 else self._picture(entry, self.dataset.test_paths, row)
 
-    def _picture(self, entry: int, path: str) -> NDArray[np.uint8]:
+    def _picture(self, entry: int, paths: tuple[str, ...], row: int) -> NDArray[np.uint8]:
         try:
             return self.images.image(entry)
         except StoreError:
-            return heal(self.images, entry, self.dataset.root / path, self.short_side)
+            # Only now: looking at a text counts its users, and where processes share their memory, that copies it.
+            return heal(self.images, entry, self.dataset.root / paths[row], self.short_side)
 
     def fill_test(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the broken test photos the only honest answer: the share of each class in the training photos.

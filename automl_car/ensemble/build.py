@@ -165,13 +165,12 @@ def _problems(logits: NDArray[Any], shape: tuple[int, int]) -> list[str]:
 
 
 def _calibrate_each(candidates: Sequence[Candidate], labels: IntArray) -> Calibrated:
-    temperatures, rows = [], []
-    for candidate in candidates:
-        temperature = fit_temperature(candidate.oof_logits, labels, prior=PRIOR)
-        temperatures.append(temperature)
-        losses = row_losses(candidate.oof_logits, labels, temperature=temperature)
-        rows.append(np.maximum(np.exp(-losses), SMALLEST_PROBABILITY))
-    return Calibrated(np.array(temperatures), np.stack(rows))
+    temperatures, probabilities = np.empty(len(candidates)), np.empty((len(candidates), len(labels)))
+    for index, candidate in enumerate(candidates):
+        temperatures[index] = fit_temperature(candidate.oof_logits, labels, prior=PRIOR)
+        losses = row_losses(candidate.oof_logits, labels, temperature=float(temperatures[index]))
+        np.maximum(np.exp(-losses), SMALLEST_PROBABILITY, out=probabilities[index])
+    return Calibrated(temperatures, probabilities)
 
 
 def _members(

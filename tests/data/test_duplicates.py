@@ -8,7 +8,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
-from automl_car.data.duplicates import HASH_WORDS, difference_hash, group_duplicates, mirrored
+from automl_car.data.duplicates import (
+    COARSE_WORDS,
+    HASH_WORDS,
+    MAX_COARSE_BITS,
+    MAX_FINE_BITS,
+    difference_hash,
+    group_duplicates,
+    mirrored,
+    near_pairs,
+)
 
 
 def _picture(seed: int) -> Image.Image:
@@ -102,3 +111,25 @@ def test_all_pairs_are_compared_also_across_chunks() -> None:
 
 def test_no_photos_make_no_groups() -> None:
     assert group_duplicates([], np.zeros((0, HASH_WORDS), dtype=np.uint64)).tolist() == []
+
+
+def test_near_pairs_are_those_that_a_comparison_of_all_with_all_finds() -> None:
+    random = np.random.default_rng(1)
+    parents = random.integers(0, 2**64, (40, HASH_WORDS), dtype=np.uint64)
+    flipped = random.random((1300, HASH_WORDS, 64)) < random.choice([0.02, 0.06, 0.12, 0.2], (1300, 1, 1))
+    noise = np.packbits(flipped, axis=2).view(np.uint64)[:, :, 0]
+    hashes = parents[random.integers(40, size=1300)] ^ noise
+    distances = [
+        sum(np.bitwise_count(hashes[:, None, word] ^ hashes[None, :, word]).astype(int) for word in words)
+        for words in (range(COARSE_WORDS), range(COARSE_WORDS, HASH_WORDS))
+    ]
+    near = (distances[0] <= MAX_COARSE_BITS) & (distances[1] <= MAX_FINE_BITS)
+    expected = np.argwhere(np.triu(near, 1))
+    assert 1000 < len(expected) < 20_000
+    found = np.concatenate(list(near_pairs(hashes, hashes)))
+    np.testing.assert_array_equal(found[np.lexsort(found.T[::-1])], expected)
+
+
+def test_hashes_are_mirrored_alike_across_chunks() -> None:
+    hashes = np.random.default_rng(2).integers(0, 2**64, (4100, HASH_WORDS), dtype=np.uint64)
+    np.testing.assert_array_equal(mirrored(hashes)[4090:], mirrored(hashes[4090:]))
