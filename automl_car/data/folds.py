@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import unicodedata
+import warnings
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -19,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_car.data.splitting import split_groups
 from automl_car.data.tables import csv_line
 from automl_car.errors import DataError
 from automl_car.files import open_atomically
@@ -49,7 +49,14 @@ def make_folds(labels: Sequence[int] | IntArray, groups: IntArray, *, count: int
     """
     classes = np.asarray(labels, dtype=np.int64)
     _check_count(classes, groups, count)
-    assignment = split_groups(classes, groups, count=count, seed=seed)
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    assignment = np.full(len(classes), -1, dtype=np.int64)
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)  # allowed, above
+        for fold, (_, rows) in enumerate(splitter.split(np.zeros(len(classes)), classes, groups)):
+            assignment[rows] = fold
     if len(np.unique(assignment)) < count:
         raise DataError(f"{count} folds are too many: copies of the same photos leave one of them empty.")
     return assignment
