@@ -17,6 +17,7 @@ import itertools
 import json
 import multiprocessing
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -24,7 +25,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from storage import database_bytes, postgres, real_space, resident_bytes
@@ -209,19 +210,21 @@ def simulate(root: Path, url: str | None, options: argparse.Namespace) -> list[d
         states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
         folds_each = watch.folds / len(states)
         counts = f"{states.count('COMPLETE')} complete, {states.count('PRUNED')} pruned"
-        print(f"{counts}; {options.workers} workers; {folds_each:.1f} folds a trial")
+        out = sys.stderr if options.json else sys.stdout
+        print(f"{counts}; {options.workers} workers; {folds_each:.1f} folds a trial", file=out)
         swarm.close()
-        rows = table(watch, options.workers)
-        print(f"database {database_bytes(study, root, url) / 1e6:.1f} MB, driver {resident_bytes() / 1e6:.0f} MB")
+        rows = table(watch, options.workers, out)
+        sizes = database_bytes(study, root, url) / 1e6, resident_bytes() / 1e6
+        print(f"database {sizes[0]:.1f} MB, driver {sizes[1]:.0f} MB", file=out)
     return rows
 
 
-def table(watch: Stopwatch, workers: int) -> list[dict[str, float]]:
+def table(watch: Stopwatch, workers: int, out: TextIO) -> list[dict[str, float]]:
     """Print and return a row for each tenth of the trials, and the last one for all."""
     marks = watch.marks[workers:]
     cuts = [marks[round(part * (len(marks) - 1) / 10)] for part in range(11)]
-    print("| trials | workers busy | driver of a core | ask ms | trials a second |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+    print("| trials | workers busy | driver of a core | ask ms | trials a second |", file=out)
+    print("| ---: | ---: | ---: | ---: | ---: |", file=out)
     rows = []
     spans = [*itertools.pairwise(cuts), (cuts[0], cuts[-1])]
     for (first, began, used, worked), (last, ended, used_then, worked_then) in spans:
@@ -234,7 +237,8 @@ def table(watch: Stopwatch, workers: int) -> list[dict[str, float]]:
             "rate": (last - first) / wall,
         }
         rows.append(row)
-        print(f"| {first} … {last} | {row['busy']:.1%} | {row['driver']:.1%} | {row['ask']:.0f} | {row['rate']:.1f} |")
+        shares = f"{row['busy']:.1%} | {row['driver']:.1%}"
+        print(f"| {first} … {last} | {shares} | {row['ask']:.0f} | {row['rate']:.1f} |", file=out)
     return rows
 
 
