@@ -80,7 +80,7 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     code, out, err, seconds = _end(process)
     assert (code, out) == (130, "")
     assert "Traceback" not in err
-    assert seconds < 5  # of 60
+    assert seconds < 0.5
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_command_that_does_not_end_is_ended(work: str, tidying: str, tmp_path:
     code, _, err, seconds = _end(process)
     assert code == 130
     assert "Traceback" not in err
-    assert 1 < seconds < 20  # here it has 1.5 s in place of 10
+    assert 1 < seconds < 5  # here it has 1.5 s in place of 10
 
 
 def test_one_signal_that_comes_twice_at_once_counts_once(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_stopped_search_whose_database_is_lost_goes_on_with_the_folds_that_it_
 
 def test_a_search_killed_before_any_record_comes_to_the_same(desk: Desk, tmp_path: Path) -> None:
     """The database has been told, its ledger not; and every other time the database is lost, too."""
-    undisturbed = [(trial.value, trial.params) for trial in type(desk)(tmp_path / "undisturbed").go(3)]
+    undisturbed = [(trial.value, trial.params) for trial in type(desk)(tmp_path / "undisturbed").go(5)]
     append = Ledger._append
     for records in itertools.count():
         killed, left = type(desk)(tmp_path / f"killed-before-{records}"), iter(range(records))
@@ -217,16 +217,16 @@ def test_a_search_killed_before_any_record_comes_to_the_same(desk: Desk, tmp_pat
             patch.setattr(Ledger, "_append", stop)
             finished = False
             with contextlib.suppress(KeyboardInterrupt):
-                finished = bool(killed.go(3))
+                finished = bool(killed.go(5))
         if records % 2:
             _database(killed).unlink(missing_ok=True)
-        trials = [trial for trial in killed.go(3) if not trial.user_attrs["interrupted"]]
+        trials = [trial for trial in killed.go(5) if not trial.user_attrs["interrupted"]]
         assert [(trial.value, trial.params) for trial in trials] == undisturbed
         submitted = [(task.recipe_id, task.fold) for task in killed.executor.submitted]
         assert len(submitted) == len(set(submitted))
         if finished:
             break
-    assert records >= 5
+    assert records >= 7
 
 
 def test_a_kill_at_any_write_of_the_rebuilding_loses_nothing(four: Desk, tmp_path: Path) -> None:

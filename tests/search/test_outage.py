@@ -111,12 +111,12 @@ def _told(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
 def test_a_search_whose_calls_are_lost_again_and_again_comes_to_the_same(
     desk: Desk, done: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    undisturbed = _told(desk.go(8))
+    undisturbed = _told(desk.go(24))
     losing = Losing(done=done)
     monkeypatch.setattr("automl_car.search.opening._connect_whole", lambda *rest: patient(losing))
     other = type(desk)(tmp_path / "other")
-    assert _told(other.go(8)) == undisturbed
-    assert losing.lost > 20
+    assert _told(other.go(24)) == undisturbed
+    assert losing.lost > 50
 
 
 def test_a_trial_that_was_told_before_the_answer_was_lost_is_told_once() -> None:
