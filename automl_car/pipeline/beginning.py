@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import optuna
 
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config, told_settings
@@ -82,7 +81,20 @@ def _job(
     began: float,
 ) -> Job:
     ledger = Ledger.open(workspace.checkpoints(study_name), view.note)
-    study = _open_study(workspace, config, study_name, catalog, choices, prepared, ledger, view)
+    study = open_study(
+        study_name,
+        storage_url(workspace.studies, study_name, config.search.storage),
+        {
+            "folds": prepared.folds.fingerprint,
+            "classes": prepared.dataset.num_classes,
+            "settings": told_settings(config),
+            "plugins": [dataclasses.asdict(row) for row in catalog.others],
+        },
+        space=choices,
+        note=view.note,
+        ledger=ledger,
+        folds=prepared.folds,
+    )
     return Job(
         study=study,
         space=choices,
@@ -102,32 +114,6 @@ def _job(
         checkpoint_seconds=config.training.checkpoint_seconds,
         strikes=Strikes(catalog.owners),
         record=ledger.record,
-    )
-
-
-def _open_study(
-    workspace: Workspace,
-    config: Config,
-    study_name: str,
-    catalog: Catalog,
-    choices: Space,
-    prepared: Prepared,
-    ledger: Ledger,
-    view: View,
-) -> optuna.Study:
-    return open_study(
-        study_name,
-        storage_url(workspace.studies, study_name, config.search.storage),
-        {
-            "folds": prepared.folds.fingerprint,
-            "classes": prepared.dataset.num_classes,
-            "settings": told_settings(config),
-            "plugins": [dataclasses.asdict(row) for row in catalog.others],
-        },
-        space=choices,
-        note=view.note,
-        ledger=ledger,
-        folds=prepared.folds,
     )
 
 
