@@ -22,3 +22,9 @@ def test_no_module_imports_a_plugin_by_name(path: Path) -> None:
 @pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "plugins").glob("*.py"))], ids=lambda path: path.name)
 def test_every_module_begins_with_a_docstring(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest imports a test by the name of its file alone: two of a name cannot be collected together."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
