@@ -148,10 +148,20 @@ def read_result(directory: Path, *, check_files: bool = True) -> FoldResult | No
     if check_files:
         for name, checksum in record["sha256"].items():
             _read_checked(directory / name, checksum)
-    values: dict[str, Any] = record["result"]
-    curve = tuple(Epoch(**epoch) for epoch in values["curve"])
-    view_losses = tuple((int(views), float(loss)) for views, loss in values.get("view_losses", ()))
-    return FoldResult(**{**values, "curve": curve, "view_losses": view_losses})
+    return _result(record)
+
+
+def read_oof(directory: Path) -> tuple[FoldResult, IntArray, NDArray[np.float32]]:
+    """The result of a finished fold, its validation rows, and their logits; no other file of it is read.
+
+    Raises:
+        StoreError: the fold is not there, or one of its two files is damaged; the message names the file.
+    """
+    record = _read_record(directory)
+    if record is None:
+        raise StoreError(f"`{directory}` holds no finished fold.")
+    oof = _read_npz(directory / "oof.npz", record["sha256"]["oof.npz"])
+    return _result(record), oof["rows"], oof["logits"]
 
 
 def read_logits(directory: Path, *, views: int = 0) -> FoldLogits:
@@ -253,6 +263,13 @@ def _read_record(directory: Path) -> dict[str, Any] | None:
     if record.pop("fingerprint", None) != fingerprint(record):
         raise StoreError(f"`{path}` does not match its own fingerprint: the file is damaged.")
     return record
+
+
+def _result(record: Mapping[str, Any]) -> FoldResult:
+    values: dict[str, Any] = record["result"]
+    curve = tuple(Epoch(**epoch) for epoch in values["curve"])
+    view_losses = tuple((int(views), float(loss)) for views, loss in values.get("view_losses", ()))
+    return FoldResult(**{**values, "curve": curve, "view_losses": view_losses})
 
 
 def _read_npz(path: Path, checksum: str) -> dict[str, Any]:

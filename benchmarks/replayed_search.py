@@ -16,7 +16,7 @@ from recorded_table import Table
 
 from automl_car.curve import curve_to_beat, why_beaten
 from automl_car.records import Points, Recipe, fingerprint
-from automl_car.search.arms import Arm, Play, choose_arm
+from automl_car.search.arms import Arm, Play, Tally, choose_arm
 from automl_car.search.chooser import FLOOR
 from automl_car.search.evidence import expected_mean
 from automl_car.search.pruning import PruningRule, TrialLosses, fold_spread
@@ -284,7 +284,7 @@ def arms(seed: int) -> Sampler:
             Play(_arm(table.recipes[recipe]), replay.expected[recipe], replay.spent[recipe])
             for recipe in replay.expected
         ]
-        arm = choose_arm(in_order, plays, floor=FLOOR, k=TOP)
+        arm = choose_arm(in_order, Tally(plays), floor=FLOOR, k=TOP)
         return advisor.choose(replay, left, lambda recipe: _arm(recipe) == arm)
 
     return choose

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from automl_car.ensemble.pool import SMALLEST_PROBABILITY
 from automl_car.records import FloatArray
 
+_BLOCK = 250_000  # losses that are computed at once, so that many photos do not take much more memory than they are
+
 
 def choose_pool(losses: Sequence[NDArray[Any]], k: int) -> tuple[int, ...]:
     """Indices of k trials, one after the other that which lowers the log loss of the mean most; some come repeatedly.
@@ -30,12 +32,14 @@ def choose_pool(losses: Sequence[NDArray[Any]], k: int) -> tuple[int, ...]:
         >>> choose_pool([np.array([0.1, 2.0]), np.array([0.2, 2.0]), np.array([3.0, 0.1])], k=2)
         (0, 2)
     """
-    probabilities = [np.exp(-values.astype(np.float64)) for values in losses]
+    probabilities = np.exp(-np.stack(losses).astype(np.float64))  # (P, N)
     chosen: list[int] = []
-    total = np.zeros(len(probabilities[0]))
+    total = np.zeros(probabilities.shape[1])
+    at_once = max(1, _BLOCK // len(total))
+    blocks = [probabilities[first : first + at_once] for first in range(0, len(probabilities), at_once)]
     for size in range(1, k + 1):
-        pooled = [_log_loss((total + values) / size) for values in probabilities]
-        chosen.append(int(np.argmin(pooled)))
+        pooled = [_row_losses((total + block) / size).mean(axis=1) for block in blocks]
+        chosen.append(int(np.argmin(np.concatenate(pooled))))
         total += probabilities[chosen[-1]]
     return tuple(chosen)
 
@@ -62,7 +66,3 @@ def pool_losses(members: Sequence[NDArray[Any]]) -> FloatArray:
 def _row_losses(true_class: FloatArray) -> FloatArray:
     losses: FloatArray = -np.log(np.maximum(true_class, SMALLEST_PROBABILITY))
     return losses
-
-
-def _log_loss(true_class: FloatArray) -> float:
-    return float(_row_losses(true_class).mean())

@@ -8,10 +8,11 @@ is played (Snoek et al., 2012, arXiv:1206.2944, section 3.2). The rest of the re
 
 from __future__ import annotations
 
+import bisect
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from automl_car.records import FloatArray, Tuning
 
 _erfc: Any = np.frompyfunc(math.erfc, 1, 1)  # NumPy has none of its own
 _SMALLEST_WIDTH = 0.01  # of a kernel, as a share of the log loss to improve on
+_NOTHING = 40.0  # kernel widths above the target, from where a trial's expected improvement is 0 in float64
 
 
 class Arm(NamedTuple):
@@ -44,54 +46,83 @@ class Play:
     seconds: float
 
 
-def choose_arm(arms: Sequence[Arm], plays: Sequence[Play], *, floor: int, k: int) -> Arm | None:
+class Tally:
+    """What the plays of each arm have come to, in whichever order they came.
+
+    Attributes:
+        played: plays of each arm.
+        losses: by arm, the finite log losses of its plays, ascending.
+        seconds: by arm, what each of its plays took whose log loss is known, if only that it is infinite.
+    """
+
+    def __init__(self, plays: Iterable[Play] = ()) -> None:
+        self.played: Counter[Arm] = Counter()
+        self.losses: dict[Arm, list[float]] = {}
+        self.seconds: dict[Arm, list[float]] = {}
+        for play in plays:
+            self.add(play)
+
+    def add(self, play: Play) -> None:
+        """Count one more."""
+        self.played[play.arm] += 1
+        if play.log_loss is None:
+            return
+        self.seconds.setdefault(play.arm, []).append(play.seconds)
+        losses = self.losses.setdefault(play.arm, [])
+        if math.isfinite(play.log_loss):
+            bisect.insort(losses, play.log_loss)
+
+    def and_(self, plays: Iterable[Play]) -> Tally:
+        """Another tally, of these plays and of those that were counted here."""
+        both = Tally()
+        both.played = self.played.copy()
+        both.losses = {arm: losses.copy() for arm, losses in self.losses.items()}
+        both.seconds = {arm: seconds.copy() for arm, seconds in self.seconds.items()}
+        for play in plays:
+            both.add(play)
+        return both
+
+
+def choose_arm(arms: Sequence[Arm], tally: Tally, *, floor: int, k: int) -> Arm | None:
     """The arm to play next; None when there is none to choose from.
 
     Args:
         arms: those that may be played, in the order in which they are tried first.
-        plays: trials that have ended or begun, of these and other arms.
+        tally: of trials that have ended or begun, of these and other arms.
         floor: trials that every backbone gets before any is chosen for its gain.
         k: a trial gains where it is better than the k-th best one: so many become members.
     """
     if not arms:
         return None
-    played = Counter(play.arm for play in plays)
-    of_backbone = Counter(play.arm.backbone for play in plays)
+    played, of_backbone = tally.played, Counter[str]()
+    for arm, count in played.items():
+        of_backbone[arm.backbone] += count
     for arm in arms:
         if of_backbone[arm.backbone] < floor:
             return min((other for other in arms if other.backbone == arm.backbone), key=lambda other: played[other])
     if unplayed := [arm for arm in arms if not played[arm]]:
         return unplayed[0]
-    gains = gains_per_second(plays, k=k)
+    gains = gains_per_second(tally, k=k)
     return max(arms, key=lambda arm: gains.get(arm, 0.0))
 
 
-def gains_per_second(plays: Sequence[Play], *, k: int) -> Mapping[Arm, float]:
+def gains_per_second(tally: Tally, *, k: int) -> Mapping[Arm, float]:
     """Expected improvement on the k-th best log loss per second, by arm.
 
     The log loss of an arm's next trial is taken to be spread like those of its former ones, each blurred by a normal
     kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it. Trials of which nothing is known
     yet count neither as good nor as bad; an arm that has no others is not among the results.
     """
-    known: dict[Arm, list[Play]] = {}
-    for play in plays:
-        if play.log_loss is not None:
-            known.setdefault(play.arm, []).append(play)
-    losses = {arm: _finite(own) for arm, own in known.items()}
-    ranked = np.sort(np.concatenate([*losses.values(), np.empty(0)]))
+    losses = {arm: np.array(own, np.float64) for arm, own in tally.losses.items()}
+    ranked = np.sort(np.concatenate([*(own[:k] for own in losses.values()), np.empty(0)]))
     target = float(ranked[min(k, len(ranked)) - 1]) if len(ranked) else 0.0
     gains = {}
-    for arm, own in known.items():
-        width = max(_kernel_width(losses[arm]), _SMALLEST_WIDTH * target, 1e-9)
-        gain = float(_improvements(target - losses[arm], width).sum()) / len(own)
-        gains[arm] = gain / _cost(statistics.fmean(play.seconds for play in own))
+    for arm, own in losses.items():
+        width = max(_kernel_width(own), _SMALLEST_WIDTH * target, 1e-9)
+        near = own[: np.searchsorted(own, target + _NOTHING * width)]
+        gain = float(_improvements(target - near, width).sum()) / len(tally.seconds[arm])
+        gains[arm] = gain / _cost(statistics.fmean(tally.seconds[arm]))
     return gains
-
-
-def _finite(plays: Sequence[Play]) -> FloatArray:
-    """Ascending, so that what is computed of them does not depend on the order in which trials ended."""
-    losses = np.array([play.log_loss for play in plays], np.float64)
-    return np.sort(losses[np.isfinite(losses)])
 
 
 def _cost(seconds: float) -> float:

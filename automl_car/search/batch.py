@@ -100,10 +100,9 @@ class Writer:
         with self._engine.begin() as connection:
             _write(connection, batch)
 
-    def insert(self, batch: Batch, study_id: int, number: int, trial: FrozenTrial) -> int:
-        """Write all entries, and a trial that comes after them; returns the id that it was given."""
+    def insert(self, study_id: int, number: int, trial: FrozenTrial) -> int:
+        """Write a new trial, with all that there is of it; returns the id that it was given."""
         with self._engine.begin() as connection:
-            _write(connection, batch)
             row = {"study_id": study_id, "number": number, **_state(trial)}
             key = connection.execute(sqlalchemy.insert(_TRIALS).values(row)).inserted_primary_key
             assert key is not None  # this table has one

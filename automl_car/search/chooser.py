@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import AutomlCarError
 from automl_car.records import SpeedTask
-from automl_car.search.arms import Arm, Play, choose_arm
+from automl_car.search.arms import Arm, Play, Tally, choose_arm
 from automl_car.search.cost import Counts, features_seconds, fold_seconds
+from automl_car.search.ended import ended_trials
 from automl_car.search.evidence import fold_losses
 from automl_car.search.first import default_params, default_recipe, fine_tunings, usual_augmentation
 from automl_car.search.job import Job, View
@@ -45,9 +45,8 @@ class Chooser:
         self._k = k
         self._view = view
         self._measured: dict[Arm, float] = {}
-        self._ended: list[Play] = []  # in the order in which they ended
-        self._first_open = 0  # number of the first trial that has not ended
-        self._taken: set[int] = set()  # trials after it that have
+        self._ended, self._seen = Tally(), 0  # trials that have ended, and how many of them were looked at
+        self._begun: set[Arm] = set()  # arms that are known to have had a trial
         self._earlier = len(job.study.get_trials(deepcopy=False))  # trials of earlier runs, with other time limits
 
     def before_trial(self) -> str | None:
@@ -57,11 +56,11 @@ class Chooser:
         self._enqueue_fine_tunings()
         if self._next_waits():
             return None
-        plays = self._plays()
-        arms = [arm for arm in self._arms(plays) if self._fits(arm)]
+        tally = self._tally()
+        arms = [arm for arm in self._arms(tally) if self._fits(arm)]
         if not arms:
             return "the time that is left is too short for another trial"
-        arm = choose_arm(arms, plays, floor=FLOOR, k=self._k)
+        arm = choose_arm(arms, tally, floor=FLOOR, k=self._k)
         assert arm is not None  # there are some
         if not self._is_begun(arm):
             usual = usual_augmentation(self._job.space, self._job.strikes.left_out)
@@ -74,21 +73,18 @@ class Chooser:
 
     def has_tried_all(self) -> bool:
         """Whether every backbone was tried in every way of tuning: before, a search that stands still may yet move."""
-        plays = self._plays()
-        return {play.arm for play in plays} >= set(self._arms(plays))
+        tally = self._tally()
+        return tally.played.keys() >= set(self._arms(tally))
 
     # ---- what is there to choose from ----
 
-    def _arms(self, plays: Sequence[Play]) -> list[Arm]:
+    def _arms(self, tally: Tally) -> list[Arm]:
         """All arms: heads by the size of their photos, fine-tunings by the log loss of the backbone's best head.
 
         Without those of plugins that were left out.
         """
         space, strikes = self._job.space, self._job.strikes
-        heads = dict.fromkeys(space.backbones, math.inf)
-        for play in plays:
-            if play.arm.tuning == "head" and play.log_loss is not None:
-                heads[play.arm.backbone] = min(heads.get(play.arm.backbone, math.inf), play.log_loss)
+        heads = {name: min(tally.losses.get(Arm("head", name), ())[:1], default=math.inf) for name in space.backbones}
         arms = [Arm(tuning, name) for tuning in strikes.tunings(space) for name in strikes.backbones(space)]
 
         def order(arm: Arm) -> tuple[Any, ...]:
@@ -98,35 +94,26 @@ class Chooser:
 
         return sorted(arms, key=order)
 
-    def _plays(self) -> list[Play]:
-        """Trials that have ended for good, those that failed among them, and those that have begun."""
-        trials, running = self._job.study.get_trials(deepcopy=False), []
-        for trial in trials[self._first_open :]:
-            if trial.number in self._taken:
-                continue
-            play = _play(trial)
-            if trial.state.is_finished():
-                self._take(trial.number, play)
-            elif play is not None:
-                running.append(play)
-        while self._first_open in self._taken:
-            self._taken.remove(self._first_open)
-            self._first_open += 1
-        return [*self._ended, *running]
-
-    def _take(self, number: int, play: Play | None) -> None:
-        """Remember a trial that has ended, which does not change any more."""
-        self._taken.add(number)
-        if play is not None:
-            self._ended.append(play)
+    def _tally(self) -> Tally:
+        """Of trials that have ended for good, those that failed among them, and of those that have begun."""
+        study = self._job.study
+        new = ended_trials(study, self._seen)
+        self._seen += len(new)
+        for trial in new:
+            if play := _play(trial):
+                self._ended.add(play)
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return self._ended.and_(play for trial in running if (play := _play(trial)))
 
     def _is_begun(self, arm: Arm) -> bool:
         """Whether the arm was at its defaults: also one that a stop cut off, which goes on another time."""
-        return any(
+        if arm not in self._begun and any(
             "backbone" in trial.user_attrs and self._arm_of(trial) == arm
             for trial in self._job.study.get_trials(deepcopy=False)
             if trial.state != TrialState.WAITING and not trial.user_attrs.get(NOT_OFFERED)
-        )
+        ):
+            self._begun.add(arm)
+        return arm in self._begun
 
     def _settled(self, arm: Arm) -> dict[str, Any]:
         """The arm as parameters; nothing where the space has no such choice."""
@@ -137,12 +124,13 @@ class Chooser:
     def _enqueue_fine_tunings(self) -> None:
         """Once in a study, when its heads have shown which backbones suit the photos."""
         space, study = self._job.space, self._job.study
-        begun = any(trial.user_attrs.get(BEGINS) for trial in study.get_trials(deepcopy=False))
-        if set(self._job.strikes.tunings(space)) != {"full", "head"} or begun:
+        if set(self._job.strikes.tunings(space)) != {"full", "head"}:
             return
-        plays = self._plays()
-        order = [arm.backbone for arm in self._arms(plays) if arm.tuning == "full"]
-        has_ended = any(play.arm == Arm("head", order[0]) and play.log_loss is not None for play in plays)
+        if any(trial.user_attrs.get(BEGINS) for trial in study.get_trials(deepcopy=False)):
+            return
+        tally = self._tally()
+        order = [arm.backbone for arm in self._arms(tally) if arm.tuning == "full"]
+        has_ended = Arm("head", order[0]) in tally.losses
         why = ", whose head is the best so far" if has_ended else ""
         self._view.note(f"fine-tuning begins with {order[0]}{why}")
         for params in fine_tunings(space, order, self._job.strikes.left_out):

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from automl_car.errors import StoreError
 from automl_car.losses import row_losses
 from automl_car.records import Epoch, FloatArray, FoldResult, IntArray
 from automl_car.search.pruning import TrialLosses
-from automl_car.store import read_logits, read_result
+from automl_car.store import read_oof, read_result
 
 FOLD_LOSSES = "fold_log_loss"  # user attribute: {fold: log loss}
 
@@ -57,12 +56,9 @@ class FoldStore:
     def _fold(self, recipe_id: str, fold: int) -> FloatArray:
         key = (recipe_id, fold)
         if key not in self._losses:
-            directory = self._directory / recipe_id / f"fold-{fold}"
-            result = self._result(recipe_id, fold)
-            if result is None:
-                raise StoreError(f"`{directory}` holds no finished fold.")
-            logits = read_logits(directory)
-            losses = row_losses(logits.oof, self._labels[logits.rows], temperature=result.temperature)
+            result, rows, logits = read_oof(self._directory / recipe_id / f"fold-{fold}")
+            self._results[key] = result
+            losses = row_losses(logits, self._labels[rows], temperature=result.temperature)
             self._losses[key] = losses.astype(np.float32)
         return self._losses[key]
 
@@ -99,6 +95,5 @@ def how_much_harder(folds: Collection[int], complete: Sequence[Mapping[int, floa
     """The log loss of these folds less that of all folds, in the mean over complete trials; 0 without any."""
     if not complete:
         return 0.0
-    return statistics.fmean(
-        statistics.fmean(trial[fold] for fold in folds) - statistics.fmean(trial.values()) for trial in complete
-    )
+    of_these = statistics.fmean(trial[fold] for trial in complete for fold in folds)
+    return of_these - statistics.fmean(loss for trial in complete for loss in trial.values())

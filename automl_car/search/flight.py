@@ -9,12 +9,13 @@ is the same as without. Of a trial that ended before, nobody looks at it; it sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent import futures
+import itertools
+from collections.abc import Callable, Sequence
 
 from automl_car.records import FoldResult, FoldTask
 from automl_car.search.flying import Fold, Key, Trial, key_of
 from automl_car.search.job import Job, Outcome, View
+from automl_car.search.landing import Landings
 from automl_car.search.patient import flush
 from automl_car.search.retrying import attempts
 from automl_car.search.trial import Run, stored
@@ -34,9 +35,14 @@ class Flight:
         self._job = job
         self._view = view
         self._ended = ended
-        self._trials: list[Trial] = []  # in the order in which they began
-        self._folds: dict[Key, Fold] = {}  # in the order in which they were submitted
+        self._trials: dict[Trial, int] = {}  # and the place of each in the order in which they began
+        self._of_recipe: dict[str, list[Trial]] = {}  # the same, by recipe id
+        self._paused: set[Trial] = set()  # those that wait to be told to go on
+        self._lacking: set[Trial] = set()  # those that wait for a fold for which there was no slot
+        self._folds: dict[Key, Fold] = {}  # that fly, or have landed ahead of their turn
+        self._landings = Landings()
         self._stored: set[Key] = set()  # that need not be trained ahead of their turn
+        self._places = itertools.count()
 
     # ---- how many ----
 
@@ -48,7 +54,7 @@ class Flight:
     @property
     def active(self) -> int:
         """Trials in flight that wait for a fold."""
-        return sum(not trial.is_paused for trial in self._trials)
+        return len(self._trials) - len(self._paused)
 
     @property
     def leads(self) -> bool:
@@ -58,7 +64,7 @@ class Flight:
     @property
     def paused(self) -> list[Trial]:
         """Trials that wait to be told to go on, the most promising first."""
-        return sorted((trial for trial in self._trials if trial.is_paused), key=lambda trial: trial.expected)
+        return sorted(self._paused, key=lambda trial: (trial.expected, self._trials[trial]))
 
     @property
     def has_room(self) -> bool:
@@ -67,7 +73,7 @@ class Flight:
 
     @property
     def _idle(self) -> int:
-        return max(1, self._job.executor.slots()) - sum(not fold.has_landed for fold in self._folds.values())
+        return max(1, self._job.executor.slots()) - len(self._landings)
 
     # ---- what the driver does ----
 
@@ -78,7 +84,8 @@ class Flight:
         except StopIteration as stop:
             self._ended(stop.value)
             return
-        self._trials.append(trial)
+        self._trials[trial] = next(self._places)
+        self._of_recipe.setdefault(trial.recipe_id, []).append(trial)
         self._go_on(trial)
 
     def tell(self, trial: Trial) -> None:
@@ -88,21 +95,21 @@ class Flight:
 
     def fill(self) -> None:
         """Give idle slots folds that trials ask for next if they go on: the next one of each, then those after it."""
+        if self._idle <= 0:
+            return
         in_order = [*(trial for trial in self._trials if not trial.is_paused), *self.paused]
         for place in range(self._job.folds.count):
             for trial in in_order:
-                if self._idle <= 0:
-                    return
                 for task in trial.waits.folds[place : place + 1]:
                     self._train_ahead(task)
+                if self._idle <= 0:
+                    return
 
     def wait(self) -> None:
         """Wait until a fold has landed, or for a moment, and let the trials go on that wait for it."""
-        for trial in [trial for trial in self._trials if not trial.is_paused]:
-            self._go_on(trial)  # there may have been no slot for its fold
-        flying = [fold for fold in self._folds.values() if not fold.has_landed]
-        futures.wait([fold.future for fold in flying], LOOK_SECONDS, futures.FIRST_COMPLETED)
-        landed = [fold for fold in flying if fold.future.done()]
+        for trial in sorted(self._lacking, key=self._trials.__getitem__):
+            self._go_on(trial)  # there may be a slot for its fold now
+        landed = self._landings.wait(LOOK_SECONDS)
         for fold in landed:
             self._land(fold)
         if not landed:
@@ -127,26 +134,35 @@ class Flight:
     def _submit(self, task: FoldTask) -> None:
         if task.trial is not None:
             self._view.fold_began(task.trial, task.fold)
-        self._folds[key_of(task)] = Fold(task, attempts(self._job.executor, task, self._view))
+        self._folds[key_of(task)] = fold = Fold(task, attempts(self._job.executor, task, self._view))
+        self._landings.watch(fold)
 
     def _land(self, fold: Fold) -> None:
         """Take up what an attempt at a fold came to."""
         if not self._is_wanted(fold):
             drop_checkpoint(fold.task.fold_directory)
             del self._folds[key_of(fold.task)]
-        elif fold.advance():
-            for trial in [trial for trial in self._trials if trial.waits_for(fold)]:
+        elif not fold.advance():
+            self._landings.watch(fold)
+        else:
+            for trial in [trial for trial in self._having(fold) if trial.waits_for(fold)]:
                 self._folds.pop(key_of(fold.task), None)
                 self._look_at(trial, fold)
 
     def _is_wanted(self, fold: Fold) -> bool:
-        return any(key_of(task) == key_of(fold.task) for trial in self._trials for task in trial.waits.folds)
+        return any(key_of(task) == key_of(fold.task) for trial in self._having(fold) for task in trial.waits.folds)
+
+    def _having(self, fold: Fold) -> Sequence[Trial]:
+        """Trials in flight with the recipe that a fold is of."""
+        return self._of_recipe.get(fold.task.recipe_id, ())
 
     # ---- trials ----
 
     def _go_on(self, trial: Trial) -> None:
         """Give a trial the fold that it waits for, if it is finished; else have it trained, if there is a slot."""
+        self._lacking.discard(trial)
         if trial.is_paused:
+            self._paused.add(trial)
             return
         task = trial.waits.folds[0]
         fold = self._folds.get(key_of(task))
@@ -159,6 +175,8 @@ class Flight:
             self._resume(trial, result)
         elif self._idle > 0:
             self._submit(task)
+        else:
+            self._lacking.add(trial)
 
     def _look_at(self, trial: Trial, fold: Fold) -> None:
         if fold.result is not None:
@@ -166,6 +184,7 @@ class Flight:
         self._resume(trial, fold.result, fold.error)
 
     def _resume(self, trial: Trial, result: FoldResult | None, error: Exception | None = None) -> None:
+        self._paused.discard(trial)
         try:
             trial.waits = trial.run.throw(error) if error is not None else trial.run.send(result)
         except StopIteration as stop:
@@ -174,12 +193,17 @@ class Flight:
             self._go_on(trial)
 
     def _end(self, trial: Trial, outcome: Outcome) -> None:
-        self._trials.remove(trial)
-        landed = [key for key, fold in self._folds.items() if fold.has_landed and not self._is_wanted(fold)]
-        for key in landed:
-            del self._folds[key]
+        del self._trials[trial]
+        (others := self._of_recipe[trial.recipe_id]).remove(trial)
+        if not others:
+            del self._of_recipe[trial.recipe_id]
+        keys = [(trial.recipe_id, number) for number in range(self._job.folds.count)]
+        for key in keys:
+            if key in self._folds and self._folds[key].has_landed and not self._is_wanted(self._folds[key]):
+                del self._folds[key]
         if not outcome.interrupted:
-            drop_checkpoints(trial.directory, but=[fold.task.fold_directory for fold in self._folds.values()])
+            kept = [self._folds[key].task.fold_directory for key in keys if key in self._folds]
+            drop_checkpoints(trial.directory, but=kept)
         self._ended(outcome)
 
 

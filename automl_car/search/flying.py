@@ -16,6 +16,7 @@ class Trial:
         self.run = run
         self.waits = waits
         self.is_told = False  # to go on after its first fold
+        self.recipe_id = waits.folds[0].recipe_id
         self.directory = waits.folds[0].fold_directory.parent  # of its recipe
 
     @property

@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.errors import StoreError
 from automl_car.files import make_folder, sync_folder, write_atomically
 from automl_car.search.generations import GENERATION, study_of
-from automl_car.search.notes import notes_by_trial
+from automl_car.search.notes import NoteNames
 from automl_car.search.patient import flush
 from automl_car.system_errors import naming
 
@@ -62,6 +62,7 @@ class Ledger:
         self._trials: dict[str, dict[int, Any]] = {}  # by generation and number
         self._open: dict[str, dict[int, FrozenTrial]] = {}  # by generation and number: recorded, and may still change
         self._ended: dict[str, int] = {}  # by generation: as many of the first trials are recorded and have ended
+        self._names: dict[str, NoteNames] = {}  # by generation
         *lines, tail = path.read_bytes().split(b"\n") if path.is_file() else [b""]
         self._good = [line for line in lines if self._take(line)]
         self.lost, self.torn = len(lines) - len(self._good), bool(tail)
@@ -123,7 +124,7 @@ class Ledger:
             for trial in trials[self._ended.get(name, 0) :]
             if same.get(trial.number) is not trial and not _is_settled(known.get(trial.number), trial)
         ]
-        notes, system = notes_by_trial(study, changed)
+        notes, system = self._names.setdefault(name, NoteNames()).split(study, changed)
         for trial in changed:
             before, told = known.get(trial.number), {**trial_json(trial), "notes": notes.get(trial.number, {})}
             if before is None or _text(before) != _text(told):
@@ -169,7 +170,7 @@ class Ledger:
         while (aside := self._path.with_name(f"{FILE}.damaged-{number}")).exists():
             number += 1
         self._path.rename(aside)
-        self._studies, self._trials, self._open, self._ended = {}, {}, {}, {}
+        self._studies, self._trials, self._open, self._ended, self._names = {}, {}, {}, {}, {}
         return aside
 
     def _mend(self, note: Callable[[str], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -70,19 +70,33 @@ def copy_notes(old: optuna.Study, new: optuna.Study) -> None:
         new._storage.set_study_system_attr(new._study_id, copied, value)
 
 
-def notes_by_trial(
-    study: optuna.Study, trials: Sequence[FrozenTrial]
-) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
-    """The notes of these trials by their numbers, under names without their ids; and what is no trial's."""
-    numbers = {str(trial._trial_id): trial.number for trial in trials}
-    notes: dict[int, dict[str, Any]] = {}
-    others: dict[str, Any] = {}
-    for name, value in study._storage.get_study_system_attrs(study._study_id).items():
-        if not (name.startswith(_DASHBOARD) and name[_LENGTH : _LENGTH + 1].isdigit()):
-            others[name] = value
-        elif (trial := name[_LENGTH : name.index(":", _LENGTH)]) in numbers:
-            notes.setdefault(numbers[trial], {})[name[_LENGTH + len(trial) + 1 :]] = value
-    return notes, others
+class NoteNames:
+    """Which of the system attributes of a study are notes of which trial: each name is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._others: list[str] = []
+        self._of_trial: dict[str, list[str]] = {}  # by the trial's id
+
+    def split(
+        self, study: optuna.Study, trials: Sequence[FrozenTrial]
+    ) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+        """The notes of these trials by their numbers, under names without their ids; and what is no trial's."""
+        attributes = study._storage.get_study_system_attrs(study._study_id)
+        self._take(attributes.keys() - self._known)
+        notes: dict[int, dict[str, Any]] = {}
+        for trial in trials:
+            if names := self._of_trial.get(own := str(trial._trial_id)):
+                notes[trial.number] = {name[_LENGTH + len(own) + 1 :]: attributes[name] for name in names}
+        return notes, {name: attributes[name] for name in self._others if name in attributes}
+
+    def _take(self, names: Iterable[str]) -> None:
+        for name in sorted(names):
+            self._known.add(name)
+            if name.startswith(_DASHBOARD) and name[_LENGTH : _LENGTH + 1].isdigit():
+                self._of_trial.setdefault(name[_LENGTH : name.index(":", _LENGTH)], []).append(name)
+            else:
+                self._others.append(name)
 
 
 def note_name(trial_id: int, rest: str) -> str:

@@ -1,8 +1,9 @@
 """The storage of a driver that holds a study on a server: it waits while the database is away, and asks it for little.
 
-Reads are answered from memory (`mirror.py`): nobody else writes trials. What is written of trials is collected and
-goes there in one transaction (`batch.py`): with the next trial, and before a record of the ledger, and otherwise once a
-second. A driver that is killed before has lost nothing of a fold: its trial goes on from the fold store.
+Reads are answered from memory (`mirror.py`): nobody else writes trials. A new trial goes there at once, for its id. What
+is written of trials after that is collected and goes there in one transaction (`batch.py`): before a record of the
+ledger, and otherwise once a second. A driver that is killed before has lost nothing of a fold: its trial goes on from
+the fold store.
 
 When an answer is lost, nobody knows whether the write was done. Batches are such that twice is once; the other writes
 are looked at before they are repeated.
@@ -139,14 +140,13 @@ class PatientStorage(BaseStorage):
         trial.number = number
 
         def insert() -> int:
-            return self._writer.insert(self._batch, study_id, number, trial)
+            return self._writer.insert(study_id, number, trial)
 
         def again() -> int:
             made = self._writer.find(study_id, number)
             return insert() if made is None else made
 
         trial._trial_id = self._wait(insert, again)
-        self._written()
         self._mirror.add(study_id, trial)
         return trial._trial_id
 

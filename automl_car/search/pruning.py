@@ -48,9 +48,27 @@ class TrialLosses:
         return float(np.mean(list(self.means.values())))
 
     @cached_property
+    def photo_mean(self) -> float:
+        """Over photos."""
+        return float(np.mean(np.concatenate([self.folds[fold] for fold in sorted(self.folds)])))
+
+    @cached_property
     def means(self) -> Mapping[int, float]:
         """Log loss by fold."""
         return {fold: float(losses.mean()) for fold, losses in self.folds.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """The best complete trials, and how much luck there is in a run.
+
+    Attributes:
+        best: twice as many as the rank to keep up with, as far as there are so many; best first.
+        noise: see `run_noise`; 0 while there are fewer than that rank.
+    """
+
+    best: tuple[TrialLosses, ...]
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -81,19 +99,27 @@ class PruningRule:
             trial: with the folds that are done.
             complete: trials with all folds; equal ones may be left out.
         """
+        return self.explain_against(trial, self.rivals(complete))
+
+    def rivals(self, complete: Sequence[TrialLosses]) -> Rivals:
+        """Those of the complete trials that others are compared with."""
+        best = tuple(sorted(complete, key=lambda other: (other.mean, other.number))[: 2 * self.k])
+        noise = run_noise(best, prior=PRIOR_NOISE * best[self.k - 1].mean) if len(best) >= self.k else 0.0
+        return Rivals(best, noise)
+
+    def explain_against(self, trial: TrialLosses, rivals: Rivals) -> str | None:
+        """As `explain`, with what does not depend on the trial computed before."""
         if not trial.folds:
             return None
         if not math.isfinite(trial.mean):
             return "its log loss is not finite"
         done = len(trial.folds)
-        if done >= self.folds or len(complete) < self.k:
+        if done >= self.folds or len(rivals.best) < self.k:
             return None
-        best = sorted(complete, key=lambda other: (other.mean, other.number))
-        rival = best[self.k - 1]
-        difference, photos = estimate_difference(trial, rival, best[: 2 * self.k])
-        noise = run_noise(best[: 2 * self.k], prior=PRIOR_NOISE * rival.mean)
-        allowed = self.z * math.sqrt((photos**2 + noise**2 / done) * (1 - done / self.folds))
-        if difference <= allowed or helps(trial, best[: 2 * self.k], self.k):
+        rival = rivals.best[self.k - 1]
+        difference, photos = estimate_difference(trial, rival, rivals.best)
+        allowed = self.z * math.sqrt((photos**2 + rivals.noise**2 / done) * (1 - done / self.folds))
+        if difference <= allowed or helps(trial, rivals.best, self.k):
             return None
         return (
             f"after {done} fold{'s' if done > 1 else ''} it would end {difference:.3f} above trial {rival.number}, "
@@ -131,10 +157,10 @@ def estimate_difference(trial: TrialLosses, rival: TrialLosses, others: Sequence
         trial: with some folds.
         rival, others: complete trials; the rival may be among the others.
     """
-    done, every = sorted(trial.folds), sorted(rival.folds)
+    done = sorted(trial.folds)
     difference = np.concatenate([trial.folds[fold] - rival.folds[fold] for fold in done]).astype(np.float64)
     known = np.stack([np.concatenate([other.folds[fold] for fold in done]) for other in others], 1)  # (n, P)
-    overall = [np.mean(np.concatenate([other.folds[fold] for fold in every])) for other in others]  # (P,)
+    overall = [other.photo_mean for other in others]  # (P,)
     mean, centre = float(difference.mean()), known.mean(0)
     weights, error = _ridge(known - centre, difference - mean)
     return mean + float((np.array(overall) - centre) @ weights), error

@@ -17,9 +17,11 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.search.ended import ended_trials
+
 MOST = 250
 _BEST = 50  # more than TPE takes for good, so that those are the same
-_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+_LEARNED_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Shelf:
@@ -60,7 +62,7 @@ class Shelves:
     def __init__(self) -> None:
         self.all = Shelf()
         self._having: dict[str, Shelf] = {}
-        self._known: set[int] = set()
+        self._seen = 0
 
     def having(self, name: str) -> Shelf:
         """Of the trials that have this parameter."""
@@ -68,13 +70,13 @@ class Shelves:
 
     def update(self, study: optuna.Study) -> None:
         """Take the trials that have ended meanwhile; those that had do not change."""
-        for trial in study.get_trials(deepcopy=False, states=_ENDED):
-            if trial.number in self._known:
-                continue
-            self._known.add(trial.number)
-            self.all.add(trial)
-            for name in trial.params:
-                self._having.setdefault(name, Shelf()).add(trial)
+        new = ended_trials(study, self._seen)
+        self._seen += len(new)
+        for trial in new:
+            if trial.state in _LEARNED_FROM:
+                self.all.add(trial)
+                for name in trial.params:
+                    self._having.setdefault(name, Shelf()).add(trial)
 
 
 _shelves: WeakKeyDictionary[optuna.Study, Shelves] = WeakKeyDictionary()

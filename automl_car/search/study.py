@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import sqlite3
 import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import optuna
@@ -20,6 +19,7 @@ from automl_car.errors import AutomlCarError, NoStudyError, StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.database import is_damage, sqlite_path, unusable, why_damaged
+from automl_car.search.ended import ended_trials
 from automl_car.search.generations import current_generation
 from automl_car.search.grouped import GroupedSampler
 from automl_car.search.holding import held_storage
@@ -155,38 +155,36 @@ def _damaged(path: Path, why: str) -> StudyError:
 # ---- reading trials -------------------------------------------------------------------------------------------------
 
 
-_remembered: WeakKeyDictionary[optuna.Study, dict[str, tuple[int, Any]]] = WeakKeyDictionary()
+class _Results:
+    """What the trials that have ended came to."""
+
+    def __init__(self) -> None:
+        self.counted = 0
+        self.complete: list[FrozenTrial] = []  # best first
+        self._seen = 0
+
+    def look(self, study: optuna.Study) -> _Results:
+        """Take those that have ended meanwhile."""
+        new = ended_trials(study, self._seen)
+        self._seen += len(new)
+        for trial in new:
+            self.counted += not trial.user_attrs.get(INTERRUPTED)
+            if trial.state == TrialState.COMPLETE and trial.value is not None and math.isfinite(trial.value):
+                bisect.insort(self.complete, trial, key=lambda one: (one.value, one.number))
+        return self
+
+
+_results: WeakKeyDictionary[optuna.Study, _Results] = WeakKeyDictionary()
 
 
 def counted_trials(study: optuna.Study) -> int:
     """Trials that have ended for good: `--trials` is compared with this number."""
-
-    def count(ended: Sequence[FrozenTrial]) -> int:
-        return sum(not trial.user_attrs.get(INTERRUPTED) for trial in ended)
-
-    counted: int = _remember(study, (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), "counted", count)
-    return counted
+    return _results.setdefault(study, _Results()).look(study).counted
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Complete trials, best first. One whose value is not finite is none: no version of automl-car tells such a one."""
-
-    def rank(complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-        finite = [trial for trial in complete if trial.value is not None and math.isfinite(trial.value)]
-        return sorted(finite, key=lambda trial: (trial.value, trial.number))
-
-    return list(_remember(study, (TrialState.COMPLETE,), "complete", rank))
-
-
-def _remember(
-    study: optuna.Study, states: tuple[TrialState, ...], name: str, look: Callable[[Sequence[FrozenTrial]], Any]
-) -> Any:
-    """What was seen when there were as many trials that have ended so: those do not change."""
-    ended = study.get_trials(deepcopy=False, states=states)
-    known = _remembered.setdefault(study, {})
-    if known.get(name, (None,))[0] != len(ended):
-        known[name] = (len(ended), look(ended))
-    return known[name][1]
+    return list(_results.setdefault(study, _Results()).look(study).complete)
 
 
 def close_interrupted(study: optuna.Study) -> int:

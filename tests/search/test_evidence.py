@@ -38,17 +38,17 @@ def store(tmp_path: Path) -> FoldStore:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are read, in the order of reading."""
     names: list[str] = []
-    read_logits, read_result = evidence.read_logits, evidence.read_result
+    read_oof, read_result = evidence.read_oof, evidence.read_result
 
-    def logits(directory: Path) -> FoldLogits:
+    def oof(directory: Path) -> Any:
         names.append(f"{directory.parent.name}/{directory.name}/oof.npz")
-        return read_logits(directory)
+        return read_oof(directory)
 
     def result(directory: Path, **options: Any) -> FoldResult | None:
         names.append(f"{directory.parent.name}/{directory.name}/record.json")
         return read_result(directory, **options)
 
-    monkeypatch.setattr(evidence, "read_logits", logits)
+    monkeypatch.setattr(evidence, "read_oof", oof)
     monkeypatch.setattr(evidence, "read_result", result)
     return names
 
@@ -77,7 +77,7 @@ def test_each_fold_is_read_once(tmp_path: Path, store: FoldStore, reads: list[st
         for recipe_id in ("abc", "def"):
             assert sorted(store.losses(0, recipe_id, [0, 1]).folds) == [0, 1]
             store.curve(recipe_id, 0)
-    assert len(reads) == len(set(reads)) == 2 * 4
+    assert len(reads) == len(set(reads)) == 4
 
 
 def test_only_the_folds_that_are_asked_for_are_read(tmp_path: Path, store: FoldStore, reads: list[str]) -> None:

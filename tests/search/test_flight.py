@@ -7,7 +7,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from concurrent import futures
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,8 @@ from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.finale import Finale
+from automl_car.search.flying import Fold
+from automl_car.search.landing import Landings
 from automl_car.search.pruning import PruningRule
 from automl_car.search.study import INTERRUPTED, RETRY_OF, counted_trials
 
@@ -49,8 +50,8 @@ class Harbour:
         self.log.append(f"trial {task.trial} fold {task.fold}")
         return future
 
-    def land(self, *_: Any) -> None:
-        """In place of `concurrent.futures.wait`."""
+    def land(self) -> None:
+        """Answer one of those that fly."""
         if not self.flying:
             return
         task, future = self.flying.pop(self.random.randrange(len(self.flying)))
@@ -65,6 +66,19 @@ class Harbour:
         return getattr(self.own, name)
 
 
+_WAIT = Landings.wait
+
+
+def _before_waiting(patch: pytest.MonkeyPatch, land: Callable[[], None]) -> None:
+    """Let something happen whenever the driver is about to wait, for which it does not wait any longer."""
+
+    def wait(landings: Landings, seconds: float) -> list[Fold]:
+        land()
+        return _WAIT(landings, 0)
+
+    patch.setattr(Landings, "wait", wait)
+
+
 @pytest.fixture
 def moor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Harbour]:
     """Gives a desk so many slots."""
@@ -72,7 +86,7 @@ def moor(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Harbour]:
     def give(desk: Desk, slots: int | Callable[[], int], seed: int = 0) -> Harbour:
         slots_now = slots if callable(slots) else lambda: slots
         desk.executor = harbour = Harbour(desk.executor, slots_now, random.Random(seed))
-        monkeypatch.setattr(futures, "wait", harbour.land)
+        _before_waiting(monkeypatch, harbour.land)
         return harbour
 
     return give
@@ -181,12 +195,12 @@ def test_slots_that_come_and_go_are_filled_and_left(desk: Desk, moor: Callable[.
     harbour = moor(desk, slots)
     land = harbour.land
 
-    def watch(*_: Any) -> None:
+    def watch() -> None:
         in_flight.append(len(harbour.flying))
         land()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(futures, "wait", watch)
+        _before_waiting(patch, watch)
         desk.go(10)
     assert (in_flight[:4], in_flight[4:12], max(in_flight[14:])) == ([1] * 4, [4] * 8, 2)
 
@@ -245,7 +259,7 @@ def test_what_goes_wrong_ahead_of_its_turn_is_told_in_its_turn(desk: Desk, moor:
     harbour = moor(desk, 3)
     land = harbour.land
 
-    def second_first(*_: Any) -> None:
+    def second_first() -> None:
         order[:] = order or [task.fold for task, _ in harbour.flying]
         harbour.flying.sort(key=lambda one: one[0].fold != order[1])
         harbour.random = random.Random(0)
@@ -253,7 +267,7 @@ def test_what_goes_wrong_ahead_of_its_turn_is_told_in_its_turn(desk: Desk, moor:
         land()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(futures, "wait", second_first)
+        _before_waiting(patch, second_first)
         (trial,) = desk.go(1)
     assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {0: 0.5})
     assert trial.user_attrs["reason"] == "the loss was nan"
@@ -451,12 +465,12 @@ def test_the_order_of_those_that_landed_at_once_is_that_in_which_they_were_submi
 ) -> None:
     harbour = moor(desk, 3)
 
-    def land_all(*_: Any) -> None:
+    def land_all() -> None:
         harbour.flying.reverse()
         while harbour.flying:
             harbour.land()
 
-    monkeypatch.setattr(futures, "wait", land_all)
+    _before_waiting(monkeypatch, land_all)
     desk.go(3)
     ended = [f"trial {event[1]} fold {event[2]}" for event in desk.view.events if event[0] == "fold ended"]
     assert ended == [line for line in harbour.log if line != "landed"]

@@ -56,8 +56,7 @@ class Losing:
         self._write(batch)
         self.get_all_studies()
 
-    def insert(self, batch: Batch, study_id: int, number: int, trial: FrozenTrial) -> int:
-        self._write(batch)
+    def insert(self, study_id: int, number: int, trial: FrozenTrial) -> int:
         return int(self.create_new_trial(study_id, trial))
 
     def find(self, study_id: int, number: int) -> int | None:

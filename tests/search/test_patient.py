@@ -28,13 +28,11 @@ class Database:
     is_away: int = 0
 
     def write(self, batch: Batch) -> None:
-        if self.is_away:
-            self.is_away -= 1
-            raise DatabaseAwayError("away")
+        self._go_away()
         self.batches.append(batch)
 
-    def insert(self, batch: Batch, study_id: int, number: int, trial: FrozenTrial) -> int:
-        self.write(batch)
+    def insert(self, study_id: int, number: int, trial: FrozenTrial) -> int:
+        self._go_away()
         assert number not in self.trials
         self.trials[number] = trial
         if self.loses_answers:
@@ -44,6 +42,11 @@ class Database:
 
     def find(self, study_id: int, number: int) -> int | None:
         return 100 + number if number in self.trials else None
+
+    def _go_away(self) -> None:
+        if self.is_away:
+            self.is_away -= 1
+            raise DatabaseAwayError("away")
 
 
 @pytest.fixture
@@ -71,18 +74,21 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda seconds: monkeypatch.setattr(patient, "_FLUSH_SECONDS", seconds)
 
 
-def test_what_a_trial_reports_goes_there_with_what_comes_later(
+def test_what_becomes_of_a_trial_goes_there_in_one_batch(
     study: optuna.Study, database: Database, slowly: Callable[[float], None]
 ) -> None:
     slowly(60)
+    study.set_user_attr("who", "me")  # the first batch
+    database.batches.clear()
     trial = study.ask()
     for step in range(3):
         trial.report(0.5, step)
     study.tell(trial, 0.5)
-    assert not written(database, "intermediate_values")
     study.ask()
+    assert not database.batches
+    flush(study)
     assert written(database, "intermediate_values") == [(100, 0), (100, 1), (100, 2)]
-    assert [batch.states[100]["state"] for batch in database.batches if batch.states] == [TrialState.COMPLETE]
+    assert [batch.states[100]["state"] for batch in database.batches] == [TrialState.COMPLETE]
 
 
 def test_a_report_does_not_wait_for_longer_than_a_moment(
