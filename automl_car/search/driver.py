@@ -26,6 +26,7 @@ from automl_car.search.retrying import train
 from automl_car.search.study import FIXED, INTERRUPTED, close_interrupted, complete_trials, counted_trials
 from automl_car.search.trial import fold_task, run_trial, stored
 
+RECORD_SECONDS = 1.0  # after which the ledger is written at the latest
 GATHERING_SHARE = 0.25  # of the time limit, in which trials wait for each other after their first fold
 
 
@@ -70,7 +71,8 @@ def run_search(
             elif flight.begun:
                 if not _time_is_up(job):
                     flight.fill()
-                recorder.record()
+                if not flight.has_landed or recorder.is_late:
+                    recorder.record()
                 flight.wait()
             else:
                 recorder.record()
@@ -86,15 +88,21 @@ class _Recorder:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._due = False
+        self._due: float | None = None  # since when there is something to write
 
     def mark(self, study: optuna.Study) -> None:
-        self._due = True
+        if self._due is None:
+            self._due = time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it has to be written, though there are landed folds to look at: a busy driver may never wait."""
+        return self._due is not None and time.monotonic() - self._due > RECORD_SECONDS
 
     def record(self) -> None:
         """Write, if there is something to write."""
-        if self._due:
-            self._due = False
+        if self._due is not None:
+            self._due = None
             self._job.record(self._job.study)
 
 

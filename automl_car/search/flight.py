@@ -72,6 +72,11 @@ class Flight:
         return self._idle > 0 and self.active < trials_at_once(self._job)
 
     @property
+    def has_landed(self) -> bool:
+        """Whether a fold has landed at which nobody has looked yet."""
+        return self._landings.has_landed
+
+    @property
     def _idle(self) -> int:
         return max(1, self._job.executor.slots()) - len(self._landings)
 

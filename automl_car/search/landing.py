@@ -20,6 +20,11 @@ class Landings:
     def __len__(self) -> int:
         return len(self._flying)
 
+    @property
+    def has_landed(self) -> bool:
+        """Whether `wait` would not wait."""
+        return not self._done.empty()
+
     def watch(self, fold: Fold) -> None:
         """Say when the attempt that is under way is done."""
         number = next(self._numbers)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, takewhile
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna_dashboard import save_note
 
@@ -50,7 +53,29 @@ def note_trial(trial: optuna.Trial, recipe: Recipe, state: str, reason: str, res
     table = f"\n| fold | log loss | temperature | epochs | seconds |\n| --- | --- | --- | --- | --- |\n{rows}\n"
     mended = "".join(f"* fold {fold}: {result.mended}\n" for fold, result in sorted(results.items()) if result.mended)
     ending = f"**{state}**: {reason}" if reason else f"**{state}**"
-    save_note(trial, f"{ending}\n\n{what}\n{table if results else ''}\n{mended}")
+    save_note(_alone(trial), f"{ending}\n\n{what}\n{table if results else ''}\n{mended}")
+
+
+def _alone(trial: optuna.Trial) -> Any:
+    """The trial, as if no other one had notes: the library looks through those of all, for each that is saved."""
+    storage = _OfTrial(trial.storage, f"{_DASHBOARD}{trial._trial_id}:note_")
+    return SimpleNamespace(storage=storage, study=trial.study, _trial_id=trial._trial_id)
+
+
+class _OfTrial:
+    """A storage that tells of a study's attributes those of one trial's note."""
+
+    def __init__(self, storage: BaseStorage, prefix: str) -> None:
+        self._storage = storage
+        self._prefix = prefix
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        attributes = self._storage.get_study_system_attrs(study_id)
+        parts = takewhile(attributes.__contains__, (f"{self._prefix}str:{part}" for part in count()))
+        return {name: attributes[name] for name in (f"{self._prefix}ver", *parts) if name in attributes}
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._storage.set_study_system_attr(study_id, key, value)
 
 
 def copy_notes(old: optuna.Study, new: optuna.Study) -> None:

@@ -1,7 +1,7 @@
 """The storage of a driver that holds a study on a server: it waits while the database is away, and asks it for little.
 
-Reads are answered from memory (`mirror.py`): nobody else writes trials. A new trial goes there at once, for its id. What
-is written of trials after that is collected and goes there in one transaction (`batch.py`): before a record of the
+Reads are answered from memory (`mirror.py`): nobody else writes trials. A new trial goes there at once, for its id;
+what is written of trials after that is collected and goes there in one transaction (`batch.py`): before a record of the
 ledger, and otherwise once a second. A driver that is killed before has lost nothing of a fold: its trial goes on from
 the fold store.
 
