@@ -3,10 +3,11 @@
 python benchmarks/trackers.py [--trials 20] [--repeats 2] [--each]
 
 Each search is `automl-car search` in a process and a workspace of its own, on photos that are drawn and decoded before;
-the kinds take turns, and the medians are compared. Two ratios are printed: of the time that passed, and of the time
-that all processes of the search computed, which hardly knows what else the machine does. Trackers whose library is not
-installed are left out, and named. A search of minutes is a hard case: trackers load their libraries once, however long
-the search.
+the kinds take turns, and the medians are compared. All searches do the same trials, which is checked: of one backbone,
+as the choice among several depends on the seconds that they take. Two ratios are printed: of the time that passed, and
+of the time that all processes of the search computed, which hardly knows what else the machine does. Trackers whose
+library is not installed are left out, and named. A search of minutes is a hard case: trackers load their libraries
+once, however long the search.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from pathlib import Path
 from automl_car.catalog.manager import load_catalog
 from automl_car.data.sample import write_sample
 from automl_car.following import missing_modules
+from automl_car.search.study import load_study, storage_url
 
 SETTINGS = """
-search: {{tuning: head, backbones: [efficientnet_lite0, efficientnet_lite1]}}
+search: {{tuning: head, backbones: [efficientnet_lite0]}}
 space: {{image_size: 128}}
 trackers: {{{trackers}}}
 """
@@ -67,8 +69,21 @@ def timed(base: Path, trackers: list[str], trials: int) -> tuple[float, float]:
     began, computed = time.monotonic(), children_seconds()
     search(workspace, trackers, trials=trials)
     seconds = time.monotonic() - began, children_seconds() - computed
+    outcomes.add(outcome(workspace))
+    if len(outcomes) > 1:
+        raise SystemExit("these searches did not do the same trials: their times cannot be compared")
     shutil.rmtree(workspace)
     return seconds
+
+
+outcomes: set[str] = set()
+
+
+def outcome(workspace: Path) -> str:
+    """What the trials of a search came to, but for their times."""
+    study = load_study("main", storage_url(workspace / "studies", "main", None))
+    trials = study.get_trials(deepcopy=False)
+    return str([(trial.state.name, trial.params, trial.intermediate_values, trial.value) for trial in trials])
 
 
 def children_seconds() -> float:
