@@ -110,6 +110,10 @@ class SearchConfig(_Section):
     parallel_trials: Workers = Field(
         "auto", description="trials that wait for a fold at the same time; auto: as many as there are processes"
     )
+    gain_per: Literal["second", "trial"] = Field(
+        "second",
+        description="what backbones are compared by: the gain per second, or per trial, which no clock changes",
+    )
     exchange: str | None = Field(
         None,
         min_length=1,

@@ -16,6 +16,7 @@ from automl_car.catalog.records import ParamValue, PluginSources
 
 Tuning = Literal["head", "full"]
 StepChoice = Literal["auto", "plain"]
+GainPer = Literal["second", "trial"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 Points = tuple[tuple[float, float], ...]

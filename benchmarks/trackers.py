@@ -3,11 +3,11 @@
 python benchmarks/trackers.py [--trials 20] [--repeats 2] [--each]
 
 Each search is `automl-car search` in a process and a workspace of its own, on photos that are drawn and decoded before;
-the kinds take turns, and the medians are compared. All searches do the same trials, which is checked: of one backbone,
-as the choice among several depends on the seconds that they take. Two ratios are printed: of the time that passed, and
-of the time that all processes of the search computed, which hardly knows what else the machine does. Trackers whose
-library is not installed are left out, and named. A search of minutes is a hard case: trackers load their libraries
-once, however long the search.
+the kinds take turns, and the medians are compared. All searches do the same trials, which is checked: with `gain_per:
+trial` no choice depends on the seconds that a trial takes. Two ratios are printed: of the time that passed, and of the
+time that all processes of the search computed, which hardly knows what else the machine does. Trackers whose library is
+not installed are left out, and named. A search of minutes is a hard case: trackers load their libraries once, however
+long the search.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from automl_car.following import missing_modules
 from automl_car.search.study import load_study, storage_url
 
 SETTINGS = """
-search: {{tuning: head, backbones: [efficientnet_lite0]}}
-space: {{image_size: 128}}
+search: {{gain_per: trial}}
 trackers: {{{trackers}}}
 """
 

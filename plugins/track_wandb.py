@@ -8,6 +8,15 @@ from collections import defaultdict
 
 from automl_car import Setting, Tracker, events, hookimpl
 
+QUIET = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "x_disable_stats": True,
+    "x_disable_meta": True,
+}
+
 
 def follow(search, *, project, mode, entity):
     """Return a function that collects events, and writes a run at the end of each trial and of the search."""
@@ -16,9 +25,6 @@ def follow(search, *, project, mode, entity):
 
     if mode == "online" and not wandb.login(prompt=False):
         raise RuntimeError("nobody is logged in: run `wandb login` first")
-    quiet = wandb.Settings(
-        silent=True, console="off", disable_git=True, disable_code=True, x_disable_stats=True, x_disable_meta=True
-    )
 
     def write(name, kind, config, curves, summary):
         run = wandb.init(
@@ -31,7 +37,8 @@ def follow(search, *, project, mode, entity):
             job_type=kind,
             config=dict(config),
             reinit="create_new",
-            settings=quiet,
+            # The list of installed packages takes longer to read than a head to train: once a search is enough.
+            settings=wandb.Settings(**QUIET, x_save_requirements=kind == "ensemble"),
         )
         for step, values in sorted(curves.items()):
             run.log(values, step=step)

@@ -21,6 +21,7 @@ from automl_car.store import (
     FoldLogits,
     read_logits,
     read_model,
+    read_oof,
     read_recipe,
     read_result,
     set_aside,
@@ -72,6 +73,30 @@ def _flip_a_byte(path: Path) -> None:
 
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
+
+
+# ---- the validation rows alone --------------------------------------------------------------------------------------
+
+
+def test_validation_rows_are_read_without_any_other_file_of_the_fold(stored: Path) -> None:
+    for name in ("model.safetensors", "test.npz"):
+        (stored / name).unlink()
+    result, rows, logits = read_oof(stored)
+    assert (result, rows.tolist()) == (RESULT, [1, 4, 7])
+    np.testing.assert_array_equal(logits, _logits().oof)
+
+
+@pytest.mark.parametrize("name", ["oof.npz", "record.json"])
+@pytest.mark.parametrize("damage", [_flip_a_byte, _truncate])
+def test_damaged_validation_rows_are_named(stored: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(stored / name)
+    with pytest.raises(StoreError, match=name):
+        read_oof(stored)
+
+
+def test_validation_rows_of_a_fold_that_is_not_there_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no finished fold"):
+        read_oof(tmp_path)
 
 
 # ---- round trips ----------------------------------------------------------------------------------------------------

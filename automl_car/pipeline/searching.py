@@ -149,7 +149,7 @@ def _remove_leftovers(folders: tuple[Path, ...]) -> None:
 def _run(workspace: Workspace, config: Config, job: Job, prepared: Prepared, view: View, keeper: Keeper) -> None:
     dataset, top_k = prepared.dataset, config.ensemble.top_k
     counts = Counts(len(dataset.train_paths), len(dataset.test_paths), job.folds.count)
-    chooser = Chooser(job, counts, dataset.num_classes, top_k, view)
+    chooser = Chooser(job, counts, dataset.num_classes, top_k, view, config.search.gain_per)
     last = finale.Finale(config.search.trials, counts, dataset.num_classes, job, view)
     patience = Patience(config.search.patience, top_k, FoldStore(job.directory, job.labels))
 

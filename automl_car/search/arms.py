@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from automl_car.records import FloatArray, Tuning
+from automl_car.records import FloatArray, GainPer, Tuning
 
 _erfc: Any = np.frompyfunc(math.erfc, 1, 1)  # NumPy has none of its own
 _SMALLEST_WIDTH = 0.01  # of a kernel, as a share of the log loss to improve on
@@ -83,7 +83,7 @@ class Tally:
         return both
 
 
-def choose_arm(arms: Sequence[Arm], tally: Tally, *, floor: int, k: int) -> Arm | None:
+def choose_arm(arms: Sequence[Arm], tally: Tally, *, floor: int, k: int, gain_per: GainPer = "second") -> Arm | None:
     """The arm to play next; None when there is none to choose from.
 
     Args:
@@ -91,6 +91,7 @@ def choose_arm(arms: Sequence[Arm], tally: Tally, *, floor: int, k: int) -> Arm 
         tally: of trials that have ended or begun, of these and other arms.
         floor: trials that every backbone gets before any is chosen for its gain.
         k: a trial gains where it is better than the k-th best one: so many become members.
+        gain_per: what the gain of an arm is divided by.
     """
     if not arms:
         return None
@@ -102,12 +103,12 @@ def choose_arm(arms: Sequence[Arm], tally: Tally, *, floor: int, k: int) -> Arm 
             return min((other for other in arms if other.backbone == arm.backbone), key=lambda other: played[other])
     if unplayed := [arm for arm in arms if not played[arm]]:
         return unplayed[0]
-    gains = gains_per_second(tally, k=k)
+    gains = gains_of(tally, k=k, gain_per=gain_per)
     return max(arms, key=lambda arm: gains.get(arm, 0.0))
 
 
-def gains_per_second(tally: Tally, *, k: int) -> Mapping[Arm, float]:
-    """Expected improvement on the k-th best log loss per second, by arm.
+def gains_of(tally: Tally, *, k: int, gain_per: GainPer = "second") -> Mapping[Arm, float]:
+    """Expected improvement on the k-th best log loss, per second or per trial, by arm.
 
     The log loss of an arm's next trial is taken to be spread like those of its former ones, each blurred by a normal
     kernel (Silverman's rule), so that a few bad trials of a good arm do not hide it. Trials of which nothing is known
@@ -121,7 +122,7 @@ def gains_per_second(tally: Tally, *, k: int) -> Mapping[Arm, float]:
         width = max(_kernel_width(own), _SMALLEST_WIDTH * target, 1e-9)
         near = own[: np.searchsorted(own, target + _NOTHING * width)]
         gain = float(_improvements(target - near, width).sum()) / len(tally.seconds[arm])
-        gains[arm] = gain / _cost(statistics.fmean(tally.seconds[arm]))
+        gains[arm] = gain / (_cost(statistics.fmean(tally.seconds[arm])) if gain_per == "second" else 1.0)
     return gains
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import AutomlCarError
-from automl_car.records import SpeedTask
+from automl_car.records import GainPer, SpeedTask
 from automl_car.search.arms import Arm, Play, Tally, choose_arm
 from automl_car.search.cost import Counts, features_seconds, fold_seconds
 from automl_car.search.ended import ended_trials
@@ -36,13 +36,17 @@ class Chooser:
         counts: of photos and folds.
         num_classes: of the data.
         k: rank of the trial that another has to beat to be a gain.
+        gain_per: what the gain of a backbone and a tuning is divided by.
     """
 
-    def __init__(self, job: Job, counts: Counts, num_classes: int, k: int, view: View) -> None:
+    def __init__(
+        self, job: Job, counts: Counts, num_classes: int, k: int, view: View, gain_per: GainPer = "second"
+    ) -> None:
         self._job = job
         self._counts = counts
         self._num_classes = num_classes
         self._k = k
+        self._gain_per: GainPer = gain_per
         self._view = view
         self._measured: dict[Arm, float] = {}
         self._ended, self._seen = Tally(), 0  # trials that have ended, and how many of them were looked at
@@ -60,7 +64,7 @@ class Chooser:
         arms = [arm for arm in self._arms(tally) if self._fits(arm)]
         if not arms:
             return "the time that is left is too short for another trial"
-        arm = choose_arm(arms, tally, floor=FLOOR, k=self._k)
+        arm = choose_arm(arms, tally, floor=FLOOR, k=self._k, gain_per=self._gain_per)
         assert arm is not None  # there are some
         if not self._is_begun(arm):
             usual = usual_augmentation(self._job.space, self._job.strikes.left_out)

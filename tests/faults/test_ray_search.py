@@ -15,11 +15,12 @@ from fault_scene import Scene, kill_group
 ray = pytest.importorskip("ray", reason="pip install 'automl-car[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*:ResourceWarning")]  # of Ray's own pipes
 
-# One thread a process on both sides, as sums in another order differ in their last digits; and one trial at a time, as
-# which trial is asked for next depends on those that have ended.
+# One thread a process on both sides, as sums in another order differ in their last digits; one trial at a time, as
+# which trial is asked for next depends on those that have ended; and no choice by seconds, as other work changes these.
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 SAMPLE = """
-search: {study: main, trials: 12, parallel_trials: 1, backbones: [efficientnet_lite0, efficientnet_lite1]}
+search:
+  {study: main, trials: 12, parallel_trials: 1, gain_per: trial, backbones: [efficientnet_lite0, efficientnet_lite1]}
 space: {image_size: 64, views: 2}
 training: {step: plain}
 executors: {ray: {cpus: 1}}

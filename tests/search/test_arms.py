@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from automl_car.search.arms import Arm, Play, Tally, choose_arm, expected_improvement, gains_per_second
+from automl_car.search.arms import Arm, Play, Tally, choose_arm, expected_improvement, gains_of
 
 HEAD_A, HEAD_B = Arm("head", "a"), Arm("head", "b")
 FULL_A, FULL_B = Arm("full", "a"), Arm("full", "b")
@@ -111,7 +111,7 @@ def test_trials_that_went_badly_do_not_make_an_arm_look_promising() -> None:
 def test_an_arm_that_always_diverges_gains_nothing() -> None:
     plays = [*_plays(HEAD_A, math.inf, math.inf, seconds=0.0), *_plays(HEAD_B, 0.5, 0.6)]
     assert _next(*plays, arms=(HEAD_A, HEAD_B)) == HEAD_B
-    assert gains_per_second(Tally(plays), k=2)[HEAD_A] == 0
+    assert gains_of(Tally(plays), k=2)[HEAD_A] == 0
 
 
 def test_where_every_trial_diverged_the_first_arm_is_played() -> None:
@@ -119,7 +119,7 @@ def test_where_every_trial_diverged_the_first_arm_is_played() -> None:
 
 
 def test_trials_that_took_no_time_do_not_break_it() -> None:
-    gains = gains_per_second(Tally([*_plays(HEAD_A, 0.5, 0.6, seconds=0.0), *_plays(HEAD_B, 0.5, 0.6)]), k=2)
+    gains = gains_of(Tally([*_plays(HEAD_A, 0.5, 0.6, seconds=0.0), *_plays(HEAD_B, 0.5, 0.6)]), k=2)
     assert all(math.isfinite(gain) for gain in gains.values())
 
 
@@ -130,8 +130,15 @@ def test_only_arms_that_may_be_played_are_chosen() -> None:
 
 def test_half_the_seconds_are_twice_the_gain_per_second() -> None:
     plays = [*_plays(HEAD_A, 0.4, 0.5, seconds=3.0), *_plays(HEAD_B, 0.4, 0.5, seconds=6.0)]
-    gains = gains_per_second(Tally(plays), k=2)
+    gains = gains_of(Tally(plays), k=2)
     assert gains[HEAD_A] == pytest.approx(2 * gains[HEAD_B])
+
+
+def test_per_trial_what_a_trial_took_does_not_count() -> None:
+    cheap, dear = _plays(HEAD_A, 0.5, 0.6, seconds=1.0), _plays(FULL_A, 0.49, 0.6, seconds=100.0)
+    tally, arms = Tally([*cheap, *dear]), (HEAD_A, FULL_A)
+    assert choose_arm(arms, tally, floor=0, k=3, gain_per="second") == HEAD_A
+    assert choose_arm(arms, tally, floor=0, k=3, gain_per="trial") == FULL_A
 
 
 def test_a_diverged_trial_does_not_hide_what_the_others_cost() -> None:
@@ -174,24 +181,24 @@ def test_trials_in_flight_count_as_tried() -> None:
 def test_trials_in_flight_count_neither_as_good_nor_as_failures() -> None:
     known = [*_plays(HEAD_A, 0.5, 0.6, 0.4), *_plays(HEAD_B, 0.45, 0.55)]
     begun = [Play(HEAD_A, None, 0.0)] * 9
-    assert gains_per_second(Tally([*known, *begun]), k=3) == gains_per_second(Tally(known), k=3)
+    assert gains_of(Tally([*known, *begun]), k=3) == gains_of(Tally(known), k=3)
 
 
 def test_what_is_counted_later_changes_neither_the_tally_before_nor_the_outcome() -> None:
     known, more = [*_plays(HEAD_A, 0.5, 0.6, 0.4), *_plays(HEAD_B, 0.45)], [*_plays(HEAD_B, 0.3, math.inf)]
     first = Tally(known)
     both = first.and_(more)
-    assert gains_per_second(first, k=3) == gains_per_second(Tally(known), k=3)
-    assert gains_per_second(both, k=3) == gains_per_second(Tally([*more, *known]), k=3)
+    assert gains_of(first, k=3) == gains_of(Tally(known), k=3)
+    assert gains_of(both, k=3) == gains_of(Tally([*more, *known]), k=3)
 
 
 def test_losses_too_far_off_to_count_change_nothing_but_the_mean() -> None:
     near, far = _plays(HEAD_A, 0.40, 0.41, 0.42, 0.43), _plays(HEAD_A, 9.0, 9.1, 9.2, 9.3)
-    gains = [gains_per_second(Tally(plays), k=4)[HEAD_A] for plays in (near, [*near, *far])]
+    gains = [gains_of(Tally(plays), k=4)[HEAD_A] for plays in (near, [*near, *far])]
     assert 0 < gains[1] < gains[0]
 
 
 def test_an_arm_of_which_nothing_is_known_yet_waits_for_its_first_fold() -> None:
     plays = [*_plays(HEAD_A, 0.5, 0.6, 0.4), Play(HEAD_B, None, 0.0)]
     assert _next(*plays, arms=(HEAD_B, HEAD_A)) == HEAD_A
-    assert HEAD_B not in gains_per_second(Tally(plays), k=3)
+    assert HEAD_B not in gains_of(Tally(plays), k=3)

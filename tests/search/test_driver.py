@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -18,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import DivergedError, ExecutorError, OutOfMemoryError, PluginError, StudyError
 from automl_car.records import FoldResult, FoldTask
+from automl_car.search import driver
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import suggest_recipe
@@ -598,3 +600,22 @@ def test_a_search_that_is_stopped_between_trials_chooses_as_one_that_is_not(desk
         stopped = desk.go(trials)
     other = replace(desk, folder=tmp_path / "other")
     assert [trial.params for trial in other.go(8)] == [trial.params for trial in stopped]
+
+
+# ---- the ledger -----------------------------------------------------------------------------------------------------
+
+
+def test_a_driver_that_never_waits_writes_its_ledger_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, written = [100.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    recorder = driver._Recorder(SimpleNamespace(study="study", record=written.append))  # type: ignore[arg-type]
+    assert not recorder.is_late
+    recorder.mark(SimpleNamespace())  # type: ignore[arg-type]
+    assert not recorder.is_late
+    now[0] += 0.8
+    recorder.mark(SimpleNamespace())  # type: ignore[arg-type]
+    now[0] += 0.3
+    assert recorder.is_late  # since the first mark
+    recorder.record()
+    recorder.record()
+    assert (written, recorder.is_late) == (["study"], False)
