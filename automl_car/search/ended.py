@@ -11,6 +11,8 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.search.patient import PatientStorage
+
 _ENDED = frozenset({TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL})
 
 
@@ -41,6 +43,8 @@ def ended_trials(study: optuna.Study, seen: int = 0) -> Sequence[FrozenTrial]:
 
     Those that ended since the last look are in the order of their numbers.
     """
-    ended = _ended.setdefault(study, _Ended())
-    ended.look(study.get_trials(deepcopy=False))
+    ended, storage = _ended.setdefault(study, _Ended()), study._storage
+    known = isinstance(storage, PatientStorage) and storage.count_ended(study._study_id) == len(ended.trials)
+    if not known:
+        ended.look(study.get_trials(deepcopy=False))
     return ended.trials[seen:]

@@ -9,6 +9,7 @@ is the same as without. Of a trial that ended before, nobody looks at it; it sta
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Callable, Sequence
 
@@ -37,7 +38,7 @@ class Flight:
         self._ended = ended
         self._trials: dict[Trial, int] = {}  # and the place of each in the order in which they began
         self._of_recipe: dict[str, list[Trial]] = {}  # the same, by recipe id
-        self._paused: set[Trial] = set()  # those that wait to be told to go on
+        self._paused: list[Trial] = []  # those that wait to be told to go on, the most promising first
         self._lacking: set[Trial] = set()  # those that wait for a fold for which there was no slot
         self._folds: dict[Key, Fold] = {}  # that fly, or have landed ahead of their turn
         self._landings = Landings()
@@ -64,7 +65,7 @@ class Flight:
     @property
     def paused(self) -> list[Trial]:
         """Trials that wait to be told to go on, the most promising first."""
-        return sorted(self._paused, key=lambda trial: (trial.expected, self._trials[trial]))
+        return list(self._paused)
 
     @property
     def has_room(self) -> bool:
@@ -102,7 +103,7 @@ class Flight:
         """Give idle slots folds that trials ask for next if they go on: the next one of each, then those after it."""
         if self._idle <= 0:
             return
-        in_order = [*(trial for trial in self._trials if not trial.is_paused), *self.paused]
+        in_order = [*(trial for trial in self._trials if not trial.is_paused), *self._paused]
         for place in range(self._job.folds.count):
             for trial in in_order:
                 for task in trial.waits.folds[place : place + 1]:
@@ -167,7 +168,7 @@ class Flight:
         """Give a trial the fold that it waits for, if it is finished; else have it trained, if there is a slot."""
         self._lacking.discard(trial)
         if trial.is_paused:
-            self._paused.add(trial)
+            bisect.insort(self._paused, trial, key=lambda one: (one.expected, self._trials[one]))
             return
         task = trial.waits.folds[0]
         fold = self._folds.get(key_of(task))
@@ -189,7 +190,8 @@ class Flight:
         self._resume(trial, fold.result, fold.error)
 
     def _resume(self, trial: Trial, result: FoldResult | None, error: Exception | None = None) -> None:
-        self._paused.discard(trial)
+        if trial.is_paused:
+            self._paused.remove(trial)
         try:
             trial.waits = trial.run.throw(error) if error is not None else trial.run.send(result)
         except StopIteration as stop:

@@ -2,8 +2,9 @@
 
 Parameters that trials always had together are a group, and TPE chooses a group at once (multivariate TPE: Falkner et
 al., BOHB, ICML 2018; groups as with Optuna's `group=True`). Other than there, a group is chosen when the trial first
-asks for one of it, not all groups before it begins; and its trials are ranked among themselves. In a study whose best
-trials are all heads, TPE otherwise takes no fine-tuning for good, and proposes their rates at random.
+asks for one of it, without what is settled by then, not all groups before it begins; and its trials are ranked among
+themselves. In a study whose best trials are all heads, TPE otherwise takes no fine-tuning for good, and proposes their
+rates at random.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class GroupedSampler(BaseSampler):
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
         self._chosen: dict[str, tuple[BaseDistribution, Any]] = {}
+        self._given: set[str] = set()  # names of what was asked for
         self._shelves: Shelves | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -44,19 +46,23 @@ class GroupedSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        distribution, value = self._chosen.pop(param_name, (None, None))  # once: who asks again wants another value
+        distribution, value = self._chosen.pop(param_name, (None, None))
+        if param_name in self._given:
+            self._chosen.clear()  # who asks again wants another value, and others that go with it
+        self._given.add(param_name)
         if distribution == param_distribution:
             return value
         shelves = self._shelves = self._shelves or shelves_of(study)
         having = shelves.having(param_name).best_and_latest()
         part: Any = _Part(study, having, param_name)
         always = group_of(param_name, having, shelves.all.latest())
-        group = {name: one for name, one in always.items() if not one.single()}
+        settled = trial.params.keys() | self._chosen.keys()
+        group = {name: one for name, one in always.items() if not one.single() and name not in settled}
         group[param_name] = param_distribution
         chosen = self._sampler.sample_relative(part, trial, dict(sorted(group.items())))
         if not chosen:  # there are too few trials to learn from
             return self._sampler.sample_independent(part, trial, param_name, param_distribution)
-        self._chosen |= {name: (group[name], value) for name, value in chosen.items() if name not in trial.params}
+        self._chosen |= {name: (group[name], value) for name, value in chosen.items()}
         return self._chosen.pop(param_name)[1]
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:

@@ -69,6 +69,9 @@ class Mirror:
     def count(self, study_id: int) -> int:
         return len(self._trials[study_id])
 
+    def count_ended(self, study_id: int) -> int:
+        return sum(len(trials) for state, trials in self._states[study_id].items() if state.is_finished())
+
     # ---- changes ----
 
     def check_parameter(self, trial_id: int, name: str, distribution: BaseDistribution) -> None:

@@ -194,6 +194,11 @@ class PatientStorage(BaseStorage):
         self._load(study_id)
         return self._mirror.count(study_id) if state is None else super().get_n_trials(study_id, state)
 
+    def count_ended(self, study_id: int) -> int:
+        """How many trials have ended, without a look at any of them."""
+        self._load(study_id)
+        return self._mirror.count_ended(study_id)
+
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         self._load(study_id)
         trials = self._mirror.trials(study_id, None)

@@ -77,6 +77,46 @@ def test_parameters_that_the_trial_does_not_have_are_not_chosen(mixed: optuna.St
     assert mixed.trials[one.number].system_attrs == {}
 
 
+class Noting:
+    """A sampler that notes what it is asked to choose at once."""
+
+    def __init__(self, own: Any) -> None:
+        self.own = own
+        self.asked: list[set[str]] = []
+
+    def sample_relative(self, study: Any, one: FrozenTrial, space: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(set(space))
+        return dict(self.own.sample_relative(study, one, space))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.own, name)
+
+
+@pytest.fixture
+def newer() -> optuna.Study:
+    """The best trials have `a` and `b`; the latest, more than are looked at, have `c` as well."""
+    made = optuna.create_study()
+    made.add_trials([trial(0.1, a=0.1, b=0.1) for _ in range(30)])
+    made.add_trials([trial(1 + number / 300, a=0.5, b=0.5, c=0.5) for number in range(300)])
+    return made
+
+
+def test_what_is_settled_is_not_chosen_again_with_what_went_with_it_lately(newer: optuna.Study) -> None:
+    noting = Noting(tpe(0))
+    asked(newer, GroupedSampler(noting), "a", "c", "b")  # type: ignore[arg-type]
+    assert noting.asked == [{"a", "b"}, {"c"}]
+
+
+def test_who_asks_again_gets_the_rest_of_the_group_anew(study: optuna.Study) -> None:
+    noting = Noting(tpe(0))
+    sampler = GroupedSampler(noting)  # type: ignore[arg-type]
+    study.sampler = optuna.samplers.RandomSampler(seed=0)
+    one = study.get_trials()[0]
+    for name in ("a", "a", "b"):
+        sampler.sample_independent(study, create_trial(state=TrialState.WAITING), name, UNIT)
+    assert (noting.asked, set(one.params)) == ([{"a", "b"}, {"a", "b"}], {"a", "b"})
+
+
 def test_too_few_trials_of_a_group_are_no_ground_to_choose_on(mixed: optuna.Study) -> None:
     rates = [asked(mixed, GroupedSampler(tpe(seed, startup=26)), "rate")[0] for seed in range(30)]
     assert statistics.fmean(rates) == pytest.approx(0.5, abs=0.15)

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.errors import DatabaseAwayError
 from automl_car.search import outage, patient
 from automl_car.search.batch import Batch
+from automl_car.search.ended import ended_trials
 from automl_car.search.outage import Waiting
 from automl_car.search.patient import PatientStorage, flush
 
@@ -157,3 +158,13 @@ def test_trials_are_given_out_by_their_states_in_the_order_of_their_numbers(stud
     assert numbers(TrialState.RUNNING) == [1]
     assert numbers(TrialState.COMPLETE) == [0, 3]
     assert numbers(TrialState.WAITING) == []
+
+
+def test_trials_that_have_ended_are_counted_as_they_end(study: optuna.Study) -> None:
+    storage: Any = study._storage
+    assert storage.count_ended(study._study_id) == len(ended_trials(study)) == 0
+    for state in (TrialState.PRUNED, TrialState.FAIL):
+        trial = study.ask()
+        assert storage.count_ended(study._study_id) == len(ended_trials(study)) == trial.number
+        study.tell(trial, state=state)
+    assert storage.count_ended(study._study_id) == len(ended_trials(study)) == 2
