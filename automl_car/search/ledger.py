@@ -4,8 +4,8 @@
 
 One record a line: the first 16 hex digits of the sha256 of the rest of the line, a space, and JSON. A record holds the
 attributes of a generation (`generations.py`), or one of its trials; a later one of the same replaces it. A record is on
-the disk before the search goes on, and what a crash cut off is told by its checksum. The database is written first: it
-never lacks what the ledger has, unless it lost something.
+the disk before the search waits for its next fold, and after a second where it never has to wait; what a crash cut off
+is told by its checksum. The database is written first: it never lacks what the ledger has, unless it lost something.
 """
 
 from __future__ import annotations
