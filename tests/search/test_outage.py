@@ -16,7 +16,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import DatabaseAwayError
-from automl_car.search import outage
+from automl_car.search import driver, outage
 from automl_car.search.batch import Batch
 from automl_car.search.outage import Waiting, away, says_away
 from automl_car.search.patient import PatientStorage
@@ -112,6 +112,7 @@ def test_a_search_whose_calls_are_lost_again_and_again_comes_to_the_same(
 ) -> None:
     undisturbed = _told(desk.go(24))
     losing = Losing(done=done)
+    monkeypatch.setattr(driver, "RECORD_SECONDS", -1)  # folds take no time here: each change is written
     monkeypatch.setattr("automl_car.search.opening._connect_whole", lambda *rest: patient(losing))
     other = type(desk)(tmp_path / "other")
     assert _told(other.go(24)) == undisturbed

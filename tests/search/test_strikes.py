@@ -23,6 +23,7 @@ from automl_car.errors import (
     StudyError,
 )
 from automl_car.records import FoldTask, Recipe
+from automl_car.search.arms import Tally
 from automl_car.search.blame import HUNG_AUGMENTATION, HUNG_BACKBONE, blame, culprits
 from automl_car.search.child import describe_exit
 from automl_car.search.chooser import Chooser
@@ -172,9 +173,9 @@ def test_the_chooser_plays_no_arm_of_what_is_left_out(desk: Desk) -> None:
     chooser = Chooser(job, Counts(12, 0, 3), 2, 5, desk.view)
     job.strikes.strike(("small",), "a")
     job.strikes.strike(("small",), "b")
-    assert {arm.backbone for arm in chooser._arms([])} == {"small", "large"}
+    assert {arm.backbone for arm in chooser._arms(Tally())} == {"small", "large"}
     job.strikes.strike(("small",), "c")
-    assert {arm.backbone for arm in chooser._arms([])} == {"large"}
+    assert {arm.backbone for arm in chooser._arms(Tally())} == {"large"}
 
 
 def test_a_fine_tuning_made_to_measure_keeps_to_what_is_left(desk: Desk) -> None:
