@@ -12,6 +12,8 @@ from optuna.trial import TrialState, create_trial
 
 from automl_car import pipeline
 from automl_car.config import Config
+from automl_car.data.audit import Audit
+from automl_car.data.facts import Problem
 from automl_car.data.index import save_dataset
 from automl_car.records import Dataset, FoldResult, Folds, FoldTask, Recipe
 from automl_car.report import tables
@@ -117,6 +119,16 @@ def test_a_stopped_trial_that_helps_joins_and_the_numbers_say_on_which_photos(st
     assert outcome.partial == "trial 2 has 2 of 4 folds, so these numbers are of 200 of 400 photos"
     written = json.loads((study.workspace.reports("main") / "ensemble.json").read_text())
     assert written["rows"] == 200
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_broken_test_photo_gets_the_classes_shares_whatever_the_calibration(study: Study, ended: bool) -> None:
+    audit = Audit(ROWS, TESTS, (1, 1, 1), (9, 9, 9), (9, 9, 9), (), broken_test=(Problem(7, TEST_PATHS[7], "empty"),))
+    (study.workspace.checkpoints("main") / "audit.json").write_text(json.dumps(audit.to_json()))
+    built = study.built(ended=ended).ensemble
+    assert built is not None
+    np.testing.assert_allclose(built.test_probabilities[7], np.bincount(LABELS) / ROWS)
+    assert len({row.tobytes() for row in built.test_probabilities}) == TESTS  # those of the others are their own
 
 
 def test_it_joins_before_its_retry_has_run(study: Study) -> None:

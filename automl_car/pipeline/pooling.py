@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.config import Config
 from automl_car.data.folds import read_folds
 from automl_car.data.index import load_dataset
+from automl_car.data.prepared import read_audit
 from automl_car.data.sealed import whole
 from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
@@ -24,7 +25,7 @@ from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
 from automl_car.ensemble.joining import join_stopped, on_rows
 from automl_car.ensemble_records import Candidate, Ensemble, Member
 from automl_car.errors import StoreError, StudyError
-from automl_car.records import Dataset, Folds, IntArray
+from automl_car.records import Dataset, FloatArray, Folds, IntArray
 from automl_car.search.evidence import expected_mean, fold_losses
 from automl_car.search.opening import read_study
 from automl_car.search.study import INTERRUPTED, complete_trials
@@ -76,6 +77,20 @@ class FinishedFolds:
         logits = [read_logits(self._fold(member, done), views=member.views).test for done in folds]
         mean: NDArray[Any] = np.mean(logits, axis=0)
         return mean
+
+    def with_answers(self, probabilities: FloatArray) -> FloatArray:
+        """Probabilities (T, C) with the classes' shares in the rows of broken photos, whatever a pool made of them.
+
+        A temperature that suits photos that were looked at would make them too certain.
+        """
+        try:
+            broken = [problem.row for problem in read_audit(self.directory).broken_test]
+        except StudyError:  # it is damaged, and mended by the next search; what the pool made of them is near enough
+            return probabilities
+        counts = np.bincount(self.labels, minlength=probabilities.shape[1])
+        answers = probabilities.copy() if broken else probabilities
+        answers[broken] = counts / counts.sum()
+        return answers
 
     def _fold(self, member: Member, fold: int) -> Path:
         return self.directory / member.recipe_id / f"fold-{fold}"
@@ -134,9 +149,11 @@ def pool(study: optuna.Study, finished: FinishedFolds, top_k: int, *, thorough: 
     """
     with _damage_explained():
         pooled = _pool(study, finished, top_k, thorough)
-        if not thorough or pooled is None:
-            return pooled
-        return replace(pooled, ensemble=_with_averaging(pooled.ensemble, finished))
+        if pooled is None:
+            return None
+        built = _with_averaging(pooled.ensemble, finished) if thorough else pooled.ensemble
+        answers = finished.with_answers(built.test_probabilities)
+        return replace(pooled, ensemble=replace(built, test_probabilities=answers))
 
 
 def complete_candidates(study: optuna.Study, finished: FinishedFolds) -> tuple[Candidate, ...]:

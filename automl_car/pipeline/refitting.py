@@ -88,7 +88,7 @@ def refit(
             held = bench.held_fold(folds.count) if comparing else None
             comparison = None if held is None else bench.compare(held, labels[folds.validation_rows(held)])
             used = comparison is None or comparison.pays
-            probabilities = bench.refitted() if used else built.test_probabilities
+            probabilities = finished.with_answers(bench.refitted()) if used else built.test_probabilities
         finally:
             executor.close()
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -90,7 +90,7 @@ def register_augmentations():
     ("plugin", "words"),
     [
         ("", "photos are loaded without processes of their own: 2 of them need 0.3 MB of /dev/shm"),
-        (BLIND, "A process that loads photos was killed. Fold 0 is trained again in a new one."),
+        (BLIND, "A process that loads photos was killed. Fold 0 of trial 0 is trained again in a new one."),
     ],
     ids=["noticed", "not noticed"],
 )
