@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import math
 import sqlite3
+import time
 import warnings
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -36,6 +37,7 @@ RETRY_OF = "retry_of"
 MENDED = "mended"  # user attribute: by fold, what went wrong in training and was mended, in words
 DIVERGED = "diverged"  # user attribute of a trial that diverged or did not fit into the memory
 OVERRIDES = "overrides"  # user attribute: fields of the recipe that were settled before the trial was asked
+_TABLES_SECONDS = 10.0  # within which the tables of a new database are made
 FIXED = "fixed_params"  # Optuna's own attribute: parameters that a trial was enqueued with
 
 
@@ -101,10 +103,23 @@ def connect_file(path: Path) -> optuna.storages.RDBStorage:
         connection = sqlite3.connect(path, timeout=60)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.close()
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+    storage: optuna.storages.RDBStorage | None = None
+    began = time.monotonic()
+    while storage is None:
+        try:
+            storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
+        except sqlalchemy.exc.DBAPIError as error:
+            if not _makes_it_too(error) or time.monotonic() - began > _TABLES_SECONDS:
+                raise
+            time.sleep(0.05)
     sqlalchemy.event.listen(storage.engine, "connect", _spare_the_disk)
     storage.engine.dispose()  # connections that were made before do not know of it
     return storage
+
+
+def _makes_it_too(error: Exception) -> bool:
+    """Whether another process opens the new file at the same moment: both make its tables, and one is second."""
+    return any(words in str(error) for words in ("already exists", "UNIQUE constraint failed"))
 
 
 def _spare_the_disk(connection: sqlite3.Connection, record: object) -> None:

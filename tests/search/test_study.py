@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from automl_car.search.study import (
     RETRY_OF,
     close_interrupted,
     complete_trials,
+    connect_file,
     counted_trials,
     load_study,
     make_sampler,
@@ -199,3 +202,15 @@ def test_an_interrupted_trial_of_what_is_no_longer_searched_is_not_tried_again(t
     study = _open(tmp_path)
     _add(study, TrialState.FAIL, **{INTERRUPTED: True, NOT_OFFERED: True})
     assert close_interrupted(study) == 0
+
+
+def test_all_who_open_a_new_database_at_once_find_its_tables(tmp_path: Path) -> None:
+    together, names = threading.Barrier(8), [f"{number}.db" for number in range(6)]
+
+    def open_it(name: str) -> int:
+        together.wait()
+        return len(connect_file(tmp_path / name).get_all_studies())
+
+    with ThreadPoolExecutor(8) as threads:
+        for name in names:
+            assert list(threads.map(open_it, [name] * 8)) == [0] * 8
