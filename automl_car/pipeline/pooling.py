@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ from automl_car.search.opening import read_study
 from automl_car.search.study import INTERRUPTED, complete_trials
 from automl_car.store import read_logits
 from automl_car.workspace import Workspace
+
+logger = logging.getLogger("automl_car")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,8 @@ class FinishedFolds:
         """
         try:
             broken = [problem.row for problem in read_audit(self.directory).broken_test]
-        except StudyError:  # it is damaged, and mended by the next search; what the pool made of them is near enough
+        except StudyError as error:  # no reason to be without an ensemble: what the pool made of them is near
+            logger.warning("answers for broken test photos are as the ensemble made them: %s", error)
             return probabilities
         counts = np.bincount(self.labels, minlength=probabilities.shape[1])
         answers = probabilities.copy() if broken else probabilities

@@ -19,7 +19,7 @@ from automl_car.errors import AutomlCarError
 from automl_car.records import GainPer, SpeedTask
 from automl_car.search.arms import Arm, Play, Tally, choose_arm
 from automl_car.search.cost import Counts, features_seconds, fold_seconds
-from automl_car.search.ended import ended_trials
+from automl_car.search.ended import NewlyEnded
 from automl_car.search.evidence import fold_losses
 from automl_car.search.first import default_params, default_recipe, fine_tunings, usual_augmentation
 from automl_car.search.job import Job, View
@@ -49,7 +49,7 @@ class Chooser:
         self._gain_per: GainPer = gain_per
         self._view = view
         self._measured: dict[Arm, float] = {}
-        self._ended, self._seen = Tally(), 0  # trials that have ended, and how many of them were looked at
+        self._ended, self._newly_ended = Tally(), NewlyEnded()
         self._begun: set[Arm] = set()  # arms that are known to have had a trial
         self._earlier = len(job.study.get_trials(deepcopy=False))  # trials of earlier runs, with other time limits
 
@@ -101,9 +101,7 @@ class Chooser:
     def _tally(self) -> Tally:
         """Of trials that have ended for good, those that failed among them, and of those that have begun."""
         study = self._job.study
-        new = ended_trials(study, self._seen)
-        self._seen += len(new)
-        for trial in new:
+        for trial in self._newly_ended.of(study):
             if play := _play(trial):
                 self._ended.add(play)
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

@@ -48,3 +48,16 @@ def ended_trials(study: optuna.Study, seen: int = 0) -> Sequence[FrozenTrial]:
     if not known:
         ended.look(study.get_trials(deepcopy=False))
     return ended.trials[seen:]
+
+
+class NewlyEnded:
+    """Gives whoever keeps it each trial of one study once, when it has ended."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def of(self, study: optuna.Study) -> Sequence[FrozenTrial]:
+        """Trials that have ended since it was last asked."""
+        new = ended_trials(study, self._seen)
+        self._seen += len(new)
+        return new

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from automl_car.curve import curve_to_beat
 from automl_car.errors import StoreError
 from automl_car.records import Epoch, Points, Recipe
-from automl_car.search.ended import ended_trials
+from automl_car.search.ended import NewlyEnded
 from automl_car.search.evidence import FoldStore, fold_losses, how_much_harder
 from automl_car.search.pruning import PruningRule, Rivals, TrialLosses, fold_spread
 from automl_car.search.study import complete_trials
@@ -41,7 +41,7 @@ class Judge:
         self._harder: dict[frozenset[int], float] = {}  # by folds: how much harder than all they are
         self._count = 0  # of complete trials, with equal ones
         self._curves: deque[Curves] = deque(maxlen=_ENOUGH)  # of the latest fine-tunings that have ended
-        self._seen = 0  # of the trials that have ended
+        self._newly_ended = NewlyEnded()
 
     def expected(self, done: Mapping[int, float]) -> float:
         """The log loss that a trial with these folds will probably have over all folds."""
@@ -76,8 +76,7 @@ class Judge:
 
     def _tuned_curves(self) -> Curves:
         """Of the finished folds of the latest fine-tunings, and of those that run."""
-        new = ended_trials(self._study, self._seen)
-        self._seen += len(new)
+        new = self._newly_ended.of(self._study)
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         ended, going_on = ([self._curves_of(trial) for trial in some if _is_tuned(trial)] for some in (new, running))
         self._curves.extend(ended)

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.search.ended import ended_trials
+from automl_car.search.ended import NewlyEnded
 
 MOST = 250
 _BEST = 50  # more than TPE takes for good, so that those are the same
@@ -62,7 +62,7 @@ class Shelves:
     def __init__(self) -> None:
         self.all = Shelf()
         self._having: dict[str, Shelf] = {}
-        self._seen = 0
+        self._newly_ended = NewlyEnded()
 
     def having(self, name: str) -> Shelf:
         """Of the trials that have this parameter."""
@@ -70,9 +70,7 @@ class Shelves:
 
     def update(self, study: optuna.Study) -> None:
         """Take the trials that have ended meanwhile; those that had do not change."""
-        new = ended_trials(study, self._seen)
-        self._seen += len(new)
-        for trial in new:
+        for trial in self._newly_ended.of(study):
             if trial.state in _LEARNED_FROM:
                 self.all.add(trial)
                 for name in trial.params:

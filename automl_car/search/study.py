@@ -20,7 +20,7 @@ from automl_car.errors import AutomlCarError, NoStudyError, StudyError
 from automl_car.paths import plain_name
 from automl_car.records import fingerprint
 from automl_car.search.database import is_damage, sqlite_path, unusable, why_damaged
-from automl_car.search.ended import ended_trials
+from automl_car.search.ended import NewlyEnded
 from automl_car.search.generations import current_generation
 from automl_car.search.grouped import GroupedSampler
 from automl_car.search.holding import held_storage
@@ -176,13 +176,11 @@ class _Results:
     def __init__(self) -> None:
         self.counted = 0
         self.complete: list[FrozenTrial] = []  # best first
-        self._seen = 0
+        self._newly_ended = NewlyEnded()
 
     def look(self, study: optuna.Study) -> _Results:
         """Take those that have ended meanwhile."""
-        new = ended_trials(study, self._seen)
-        self._seen += len(new)
-        for trial in new:
+        for trial in self._newly_ended.of(study):
             self.counted += not trial.user_attrs.get(INTERRUPTED)
             if trial.state == TrialState.COMPLETE and trial.value is not None and math.isfinite(trial.value):
                 bisect.insort(self.complete, trial, key=lambda one: (one.value, one.number))

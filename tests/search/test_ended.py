@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from automl_car.search.ended import ended_trials
+from automl_car.search.ended import NewlyEnded, ended_trials
 
 
 @pytest.fixture
@@ -46,6 +46,16 @@ def test_those_that_were_seen_are_left_out(study: optuna.Study) -> None:
     study.tell(trials[0], 0.5)
     assert _numbers(study, seen=1) == [0]
     assert _numbers(study, seen=2) == []
+
+
+def test_each_is_given_once_to_each_who_keeps_track(study: optuna.Study) -> None:
+    one, other = NewlyEnded(), NewlyEnded()
+    study.tell(study.ask(), 0.5)
+    assert [trial.number for trial in one.of(study)] == [0]
+    study.tell(study.ask(), 0.5)
+    assert [trial.number for trial in one.of(study)] == [1]
+    assert [trial.number for trial in other.of(study)] == [0, 1]
+    assert list(one.of(study)) == []
 
 
 def test_two_studies_have_nothing_in_common(study: optuna.Study) -> None:
