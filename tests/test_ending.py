@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 PROGRAM = """
-import hashlib, signal, sys, threading, time
+import hashlib, os, signal, sys, threading, time
 import automl_car.cli, automl_car.config
 from automl_car.cli import signals
 
@@ -105,6 +105,45 @@ def test_one_signal_that_comes_twice_at_once_counts_once(tmp_path: Path) -> None
     process.send_signal(signal.SIGTERM)
     code, out, _, _ = _end(process)
     assert (code, out) == (130, "tidied\n")
+
+
+DROPS = """
+        import weakref
+        class Thing: pass
+        thing = Thing()
+        watched = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        del thing
+        time.sleep(60)""".strip()
+
+
+def test_an_interruption_that_python_drops_is_raised_again(tmp_path: Path) -> None:
+    # `InstanceState._cleanup` of SQLAlchemy had one, and the search went on to its end.
+    process = _start(tmp_path, DROPS)
+    code, out, err, seconds = _end(process)
+    assert (code, out, err) == (130, "tidied\n", "stopped\n")
+    assert seconds < 1.4  # the patience with a command that does not end by itself
+
+
+def test_what_else_python_drops_is_still_told(tmp_path: Path) -> None:
+    raises = DROPS.replace("os.kill(os.getpid(), signal.SIGTERM)", "1 / 0").replace("60", "0.5")
+    code, out, err, _ = _end(_start(tmp_path, raises))
+    assert (code, out) == (0, "tidied\n")
+    assert "ZeroDivisionError" in err
+
+
+def test_a_library_that_logs_an_interruption_prints_no_traceback(tmp_path: Path) -> None:
+    # SQLAlchemy does so while it closes a connection.
+    logs = """
+        import logging
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            logging.getLogger("library").exception("closing")
+            raise""".strip()
+    process = _start(tmp_path, logs)
+    process.send_signal(signal.SIGINT)
+    code, out, err, _ = _end(process)
+    assert (code, out, err) == (130, "tidied\n", "stopped\n")
 
 
 def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:
