@@ -3,10 +3,11 @@
     <cache>/features/<key>/<view>/train.npy   float16 (N, D)
                                   test.npy    float16 (T, D)
                                   sha256.txt  their checksums, which each process compares once
+                            unfinished/       what an interrupted computation has left, see `parts`
 `views` says which views there are; one that is asked for later costs itself and no other. A view's folder is complete,
-because it gets its name when everything is on the disk: what a killed process was computing is computed again, and so
-is what is damaged. Of several processes that need the same features at once, one computes them. Comparing the checksums
-of 33,000 photos' features (85 MB a view) takes 0.06 s once a process.
+because it gets its name when everything is on the disk; what is damaged is computed again. Of several processes that
+need the same features at once, one computes them. Comparing the checksums of 33,000 photos' features (85 MB a view)
+takes 0.06 s once a process.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from automl_car.training.choose_step import key_of
 from automl_car.training.folding import inference_passes
 from automl_car.training.mapped import append_rows, wait_for_disk, write_header
 from automl_car.training.model import build_model, classifier, feature_extractor
+from automl_car.training.parts import Parting, Parts
 from automl_car.training.photos import Pick
 from automl_car.training.room import Room, free_memory
 from automl_car.training.step import Passes
@@ -70,7 +72,8 @@ def frozen_features(
 
     Args:
         views: of each photo; see `views.choose_views`.
-        progress: called with (photos done, photos in all) per batch; what it raises ends the computation.
+        progress: called with (photos done, photos to do) per batch; what it raises ends the computation, and the next
+            one goes on where this one had its last part.
         waiting: called every second while another process computes them; what it raises ends the waiting.
 
     Raises:
@@ -168,32 +171,53 @@ def _write_views(
     directory: Path, views: Sequence[View], network: _Network, prepared: Prepared, progress: Progress
 ) -> None:
     """Compute some views in one pass over the photos, each into a folder of its own."""
-    counts = (len(prepared.dataset.train_paths), len(prepared.dataset.test_paths))
-    done = 0
+    files = {
+        "train": (len(prepared.dataset.train_paths), prepared.train_image),
+        "test": (len(prepared.dataset.test_paths), prepared.test_image),
+    }
+    parts = Parts(directory / "unfinished", views, network.width)
+    kept = {name: parts.kept(name, count) for name, (count, _) in files.items()}
+    left, done = sum(count - kept[name].rows for name, (count, _) in files.items()), 0
     with ExitStack() as folders:
         paths = {view: folders.enter_context(complete_folder(directory / view.name)) for view in views}
-        for file, pick, rows in zip(_FILES, (prepared.train_image, prepared.test_image), counts, strict=True):
-            for path in paths.values():
-                write_header(path / file, (rows, network.width))
-            for features in _features(network, views, pick, rows):
-                for view, part in features.items():
-                    append_rows(paths[view] / file, part)
-                done += len(part)
-                progress(done, sum(counts))
-            for path in paths.values():
-                wait_for_disk(path / file)
+        for name, (count, pick) in files.items():
+            targets = {view: path / f"{name}.npy" for view, path in paths.items()}
+            for target in targets.values():
+                write_header(target, (count, network.width))
+            parts.take(kept[name], targets)
+            rows = range(kept[name].rows, count)
+            for added in _append(network, pick, rows, targets, Parting(parts, name, rows.start, targets)):
+                done += added
+                progress(done, left)
+            for target in targets.values():
+                wait_for_disk(target)
         for path in paths.values():
             seal(path, *_FILES)
+    parts.drop()
+
+
+def _append(
+    network: _Network, pick: Pick, rows: range, targets: Mapping[View, Path], parting: Parting
+) -> Iterator[int]:
+    """Add the features of some photos to the file of each view; yields the number of photos of each batch."""
+    done = rows.start
+    for features in _features(network, tuple(targets), pick, rows):
+        for view, batch in features.items():
+            append_rows(targets[view], batch)
+        count = len(next(iter(features.values())))
+        done += count
+        parting.added(done)
+        yield count
 
 
 def _features(
-    network: _Network, views: Sequence[View], pick: Pick, rows: int
+    network: _Network, views: Sequence[View], pick: Pick, rows: range
 ) -> Iterator[Mapping[View, NDArray[np.float16]]]:
     """For each batch of photos, the features float16 (b, D) of every view; smaller batches where memory runs out."""
-    fit, done = network.room.fit("features", max(1, _BATCH // len(views))), 0
-    while done < rows:
+    fit, done = network.room.fit("features", max(1, _BATCH // len(views))), rows.start
+    while done < rows.stop:
         try:
-            for features in _in_batches(network, views, pick, range(done, rows), fit.images):
+            for features in _in_batches(network, views, pick, range(done, rows.stop), fit.images):
                 done += len(features[views[0]])
                 yield features
         except Exception as error:

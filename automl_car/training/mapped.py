@@ -20,6 +20,7 @@ from torch import Tensor
 from automl_car.errors import MachineError
 
 _HALF = "<f2"  # float16 as a .npy file calls it
+_ROWS_AT_ONCE = 4096
 
 
 def write_header(path: Path, shape: tuple[int, int]) -> None:
@@ -41,6 +42,22 @@ def append_rows(path: Path, rows: NDArray[np.float16]) -> None:
     """
     with _telling(path.parent), path.open("ab") as file:
         file.write(np.ascontiguousarray(rows, dtype=_HALF).data)
+
+
+def copy_rows(source: Path, target: Path, rows: range) -> None:
+    """Copy rows that `append_rows` has added to a .npy file, which others may follow, into one of their own.
+
+    Raises:
+        MachineError: the disk is full.
+    """
+    with source.open("rb") as file:
+        np.lib.format.read_magic(file)
+        (_, width), _, kind = np.lib.format.read_array_header_1_0(file)
+        file.seek(rows.start * width * kind.itemsize, os.SEEK_CUR)
+        write_header(target, (len(rows), width))
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            count = min(_ROWS_AT_ONCE, len(rows) - first)
+            append_rows(target, np.frombuffer(file.read(count * width * kind.itemsize), kind).reshape(count, width))
 
 
 def wait_for_disk(path: Path) -> None:
