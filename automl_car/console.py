@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from automl_car.fold_records import Progress
 from automl_car.paths import plain_name
-from automl_car.records import Progress
 
 if TYPE_CHECKING:
-    from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
+    from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine
+    from automl_car.records import Recipe
     from automl_car.search.job import Outcome
 
 logger = logging.getLogger("automl_car")

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from automl_car.records import Epoch, FloatArray, Points
+from automl_car.fold_records import Epoch, Points
+from automl_car.records import FloatArray
 
 FIRST_SHARE = 0.15  # of the schedule; before it, during the warm-up, a curve says little about its end
 MIN_CURVES = 5  # fewer say little about how much can still be gained

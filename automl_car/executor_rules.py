@@ -12,7 +12,8 @@ from typing import Any
 from automl_car.catalog.records import ExecutorContext, ExecutorKind, PluginSources
 from automl_car.catalog.words import describe_error
 from automl_car.errors import AutomlCarError, PluginError
-from automl_car.records import Machine, Recipe, Speed, SpeedTask
+from automl_car.fold_records import Machine, Speed, SpeedTask
+from automl_car.records import Recipe
 
 METHODS = ("machine", "slots", "submit", "measure", "close")
 _SECONDS = 600.0  # for an answer; whoever checks plugins has a time limit of their own

@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.live import Live
 
 from automl_car.console import Lines, describe_recipe, label_of
+from automl_car.fold_records import Progress
 from automl_car.picture import Flying, State, TrialRow, render
-from automl_car.records import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
+    from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine
+    from automl_car.records import Recipe
     from automl_car.search.job import Outcome
 
 ROWS = 10

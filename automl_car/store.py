@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 
 from automl_car.errors import StoreError
 from automl_car.files import make_folder, write_atomically
-from automl_car.records import Epoch, FoldResult, FoldTask, IntArray, Recipe, fingerprint
+from automl_car.fold_records import Epoch, FoldResult, FoldTask
+from automl_car.records import IntArray, Recipe, fingerprint
 
 _FORMAT = 1
 RECORD = "record.json"

@@ -25,7 +25,8 @@ from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.data.sample import write_sample
-from automl_car.records import Epoch, FoldTask, Recipe
+from automl_car.fold_records import Epoch, FoldTask
+from automl_car.records import Recipe
 from automl_car.training import device as devices
 from automl_car.training.fold import train_fold
 from automl_car.training.optimizer import set_training_mode

@@ -209,7 +209,8 @@ def training(root: Path) -> list[Step]:
     """What a training process does with the list of photos before its first step, and before each epoch."""
     from automl_car.catalog.records import PluginSources
     from automl_car.data.prepare import open_prepared
-    from automl_car.records import FoldTask, Recipe
+    from automl_car.fold_records import FoldTask
+    from automl_car.records import Recipe
     from automl_car.training.loader import EpochBatches
 
     meter = Meter()

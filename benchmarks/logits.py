@@ -117,7 +117,8 @@ def _measure(root: Path, photos: int, classes: int, candidates: int, members: in
 
 def write_trial(root: Path, number: int, labels: Any, tests: int, classes: int, folds: Any) -> Path:
     """A made-up trial in the fold store, right for about two photos in three, in the views of a usual recipe."""
-    from automl_car.records import FoldResult, FoldTask, Recipe
+    from automl_car.fold_records import FoldResult, FoldTask
+    from automl_car.records import Recipe
     from automl_car.store import FoldLogits, write_fold
 
     recipe = Recipe("made up", seed=number, views=VIEWS)

@@ -71,7 +71,8 @@ def fold_rate(options: argparse.Namespace, workers: int) -> float:
     from automl_car.catalog.manager import load_catalog
     from automl_car.data.index import read_dataset
     from automl_car.data.prepare import prepare
-    from automl_car.records import FoldTask, Recipe
+    from automl_car.fold_records import FoldTask
+    from automl_car.records import Recipe
     from automl_car.training import device as devices
     from automl_car.training.fold import train_fold
 

@@ -24,8 +24,9 @@ from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.data.sample import write_sample
 from automl_car.errors import DivergedError
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.losses import row_losses
-from automl_car.records import FoldResult, FoldTask, Recipe, Tuning
+from automl_car.records import Recipe, Tuning
 from automl_car.search.space import make_space, suggest_recipe
 from automl_car.store import read_logits, read_result
 from automl_car.training import device as devices

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from automl_car.records import Epoch, FloatArray, Recipe
+from automl_car.fold_records import Epoch
+from automl_car.records import FloatArray, Recipe
 
 DIVERGED_AFTER = 2  # epochs, when training itself gives up
 

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from recorded_table import Table
 
 from automl_car.curve import curve_to_beat, why_beaten
-from automl_car.records import Points, Recipe, fingerprint
+from automl_car.fold_records import Points
+from automl_car.records import Recipe, fingerprint
 from automl_car.search.arms import Arm, Play, Tally, choose_arm
 from automl_car.search.chooser import FLOOR
 from automl_car.search.evidence import expected_mean

@@ -24,7 +24,7 @@ from automl_car.catalog.manager import load_catalog
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import prepare
 from automl_car.data.sample import write_sample
-from automl_car.records import FoldTask
+from automl_car.fold_records import FoldTask
 from automl_car.training import device as devices
 from automl_car.training import epoch
 from automl_car.training.fold import train_fold

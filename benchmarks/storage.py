@@ -72,7 +72,7 @@ class Instant:
     """An executor whose folds are finished at once."""
 
     def machine(self) -> Any:
-        from automl_car.records import Machine
+        from automl_car.fold_records import Machine
 
         return Machine("cpu", "CPU", 2)
 
@@ -80,7 +80,7 @@ class Instant:
         return 1
 
     def submit(self, task: Any) -> Future[Any]:
-        from automl_car.records import FoldResult
+        from automl_car.fold_records import FoldResult
 
         future: Future[Any] = Future()
         loss = made_up_loss(task.recipe_id, task.fold)
@@ -138,7 +138,7 @@ def real_space() -> Any:
 
 def made_up_trials(space: Any, folds: Any, count: int, seed: int) -> list[FrozenTrial]:
     """Trials of random recipes with all that a search stores of them; one in three is pruned after a fold."""
-    from automl_car.records import FoldResult
+    from automl_car.fold_records import FoldResult
     from automl_car.search.space import suggest_recipe
     from automl_car.search.trial import fold_attributes, recipe_attributes
 

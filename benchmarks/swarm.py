@@ -71,7 +71,7 @@ def made_up(task: Any) -> np.ndarray[Any, Any]:
 
 def work(connection: Connection, seconds: float) -> None:
     """All workers: each fold is answered when its time is over."""
-    from automl_car.records import FoldResult
+    from automl_car.fold_records import FoldResult
     from automl_car.store import FoldLogits, write_fold
 
     due: list[tuple[float, int, Any]] = []
@@ -109,7 +109,7 @@ class Swarm:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def machine(self) -> Any:
-        from automl_car.records import Machine
+        from automl_car.fold_records import Machine
 
         return Machine("cpu", "simulated", self._workers)
 

@@ -12,7 +12,7 @@ from database_servers import PASSWORD
 from optuna.trial import FrozenTrial
 
 from automl_car.errors import DatabaseAwayError
-from automl_car.records import FoldTask
+from automl_car.fold_records import FoldTask
 from automl_car.search.holding import held
 from automl_car.search.outage import Waiting
 from automl_car.search.study import connect

@@ -32,10 +32,11 @@ from automl_car.ensemble.candidates import read_candidate
 from automl_car.ensemble.view_counts import ViewCounts
 from automl_car.ensemble_records import Ensemble, Estimate, Member
 from automl_car.errors import BundleError, ConfigError, DataError, PluginError
+from automl_car.fold_records import FoldTask
 from automl_car.pipeline.bundle_parts import Parts, collect_parts
 from automl_car.pipeline.finding import find_ensemble
 from automl_car.predicting import Model
-from automl_car.records import FoldTask, Recipe
+from automl_car.records import Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import connect
 from automl_car.store import read_model, read_result

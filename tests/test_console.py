@@ -11,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from automl_car.console import Lines, describe_recipe, duration, logger, start_logging
-from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
+from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress
+from automl_car.records import Recipe
 from automl_car.search.job import Outcome
 
 HEAD = Recipe("lite0", tuning="head", image_size=224, learning_rate=5e-4, shrinkage=0.3, power=0.5)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from automl_car.curve import FIRST_SHARE, MIN_CURVES, curve_to_beat, why_beaten
-from automl_car.records import Epoch, Points
+from automl_car.fold_records import Epoch, Points
 
 
 def _curve(*losses: float, total: int | None = None) -> list[Epoch]:

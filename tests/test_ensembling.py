@@ -15,7 +15,8 @@ from automl_car.config import Config
 from automl_car.data.audit import Audit
 from automl_car.data.facts import Problem
 from automl_car.data.index import save_dataset
-from automl_car.records import Dataset, FoldResult, Folds, FoldTask, Recipe
+from automl_car.fold_records import FoldResult, FoldTask
+from automl_car.records import Dataset, Folds, Recipe
 from automl_car.report import tables
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import INTERRUPTED, RETRY_OF, connect

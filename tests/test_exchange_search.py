@@ -13,7 +13,8 @@ import pytest
 
 from automl_car import pipeline
 from automl_car.config import load_config
-from automl_car.records import FoldResult, FoldTask, Machine, Recipe, Speed, SpeedTask
+from automl_car.fold_records import FoldResult, FoldTask, Machine, Speed, SpeedTask
+from automl_car.records import Recipe
 from automl_car.search.executor import LocalExecutor
 from automl_car.store import read_logits, read_result
 from automl_car.workspace import Workspace

@@ -16,7 +16,7 @@ MANY = """
 from concurrent.futures import Future
 from automl_car import ExecutorKind, hookimpl
 from automl_car.errors import PluginError
-from automl_car.records import Machine, Speed
+from automl_car.fold_records import Machine, Speed
 
 class Good:
     def __init__(self, context): self.context = context

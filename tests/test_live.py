@@ -9,9 +9,10 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from automl_car.console import logger
+from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress
 from automl_car.live import ROWS, LiveView
 from automl_car.picture import BLOCKS, Flying, State, TrialRow, render, sparkline
-from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
+from automl_car.records import Recipe
 from automl_car.search.job import Outcome
 
 RECIPE = Recipe("lite0", tuning="head", image_size=224)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from automl_car.fold_records import Machine
 from automl_car.pipeline.loading import pick_workers
-from automl_car.records import Machine
 
 CPU, GPU = Machine("cpu", "CPU", 4), Machine("cuda", "a GPU", 64)
 BATCH = 64 * 448**2 * 3  # bytes: 38.5 MB

@@ -23,8 +23,9 @@ from automl_car.catalog.records import Backbone, PluginSources
 from automl_car.config import Config, load_config
 from automl_car.data.index import load_dataset
 from automl_car.errors import AutomlCarError, DataError, StudyError, WeightsError
+from automl_car.fold_records import FoldResult, Machine
 from automl_car.pipeline.choices import pick_backbones, pick_deadline, pick_tunings
-from automl_car.records import FoldResult, Machine, Recipe
+from automl_car.records import Recipe
 from automl_car.search.job import Outcome as TrialOutcome
 from automl_car.search.study import complete_trials, load_study, storage_url
 from automl_car.store import read_logits, read_result

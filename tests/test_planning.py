@@ -18,8 +18,8 @@ from automl_car import cli, pipeline
 from automl_car.config import load_config
 from automl_car.data.images import read_image
 from automl_car.data.survey import Survey, survey_photos
+from automl_car.fold_records import Machine
 from automl_car.pipeline.planning import Plan, PlanRow
-from automl_car.records import Machine
 from automl_car.report.plan import plan_json, print_plan
 from automl_car.workspace import Workspace
 

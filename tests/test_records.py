@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from automl_car.records import NO_FOLD, Folds, FoldTask, Recipe, fingerprint
+from automl_car.fold_records import NO_FOLD, FoldTask
+from automl_car.records import Folds, Recipe, fingerprint
 
 FOLDS = Folds(np.array([0, 1, 2, 0, 1, 2, 2]), 3, "photos-and-folds")
 RECIPE = Recipe("toy", learning_rate=3e-4, params=(("toy.alpha", 0.25), ("toy.width", 8)))

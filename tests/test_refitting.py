@@ -23,8 +23,9 @@ from automl_car.data.index import read_dataset
 from automl_car.data.prepare import open_prepared, prepare
 from automl_car.ensemble.comparison import Comparison
 from automl_car.errors import StudyError
+from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.pipeline import refitting
-from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Recipe, Speed, SpeedTask
+from automl_car.records import Recipe
 from automl_car.report import tables
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import connect

@@ -23,8 +23,9 @@ from automl_car.config import Config
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import ConfigError, StudyError
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.pipeline.reading import read_photos
-from automl_car.records import FoldResult, FoldTask, Recipe
+from automl_car.records import Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import INTERRUPTED, connect
 from automl_car.store import FoldLogits, write_fold

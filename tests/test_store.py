@@ -16,7 +16,8 @@ import pytest
 
 from automl_car import store
 from automl_car.errors import StoreError
-from automl_car.records import Epoch, FoldResult, FoldTask, Recipe, fingerprint
+from automl_car.fold_records import Epoch, FoldResult, FoldTask
+from automl_car.records import Recipe, fingerprint
 from automl_car.store import (
     FoldLogits,
     read_logits,

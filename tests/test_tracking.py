@@ -17,9 +17,10 @@ from automl_car.catalog.manager import Catalog, PluginInfo
 from automl_car.config import Config, load_config
 from automl_car.console import Lines
 from automl_car.errors import ConfigError
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine
 from automl_car.pipeline import tracking
 from automl_car.pipeline.tracking import Chosen, Tracked, pick_trackers, tracked
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
+from automl_car.records import Recipe
 from automl_car.search.job import Outcome
 
 SETTINGS = (Setting("project", "cars", "a name"), Setting("rows", 10, "a number"), Setting("rate", 0.5, "a share"))

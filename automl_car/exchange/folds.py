@@ -14,7 +14,7 @@ from automl_car.errors import StoreError
 from automl_car.exchange.bucket import Bucket
 from automl_car.exchange.listing import LONGEST, Entry, Listing, digest, file_digest
 from automl_car.files import make_folder, passing_folder, sync_folder
-from automl_car.records import FoldResult, FoldTask
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.store import RECORD, file_names, read_recipe, read_result
 
 _PART = "fold"

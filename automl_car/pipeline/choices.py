@@ -8,9 +8,10 @@ from typing import Any
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config
 from automl_car.errors import ConfigError, WeightsError
+from automl_car.fold_records import Machine
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.weights_rule import kept_out, note_files, require_allowed
-from automl_car.records import Machine, Tuning
+from automl_car.records import Tuning
 from automl_car.search.space import weights_of
 
 # Of a time limit, what is kept back for the ensemble and the submission.

@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial
 
 from automl_car.ensemble.reliability import Reliability, measure_reliability
 from automl_car.errors import AutomlCarError
+from automl_car.fold_records import FoldResult
 from automl_car.losses import centre, softmax
 from automl_car.pipeline.pooling import FinishedFolds, open_folds
-from automl_car.records import FloatArray, FoldResult, IntArray
+from automl_car.records import FloatArray, IntArray
 from automl_car.report.fonts import Lettering, choose_lettering
 from automl_car.report.losses import judge
 from automl_car.report.story import Curves

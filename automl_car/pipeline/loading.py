@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from automl_car.fold_records import Machine
 from automl_car.pipeline.outcome import View
-from automl_car.records import Machine
 from automl_car.search.space import Space
 
 try:

@@ -10,12 +10,13 @@ from automl_car.catalog.manager import Catalog
 from automl_car.config import Config
 from automl_car.data.checkup import Checkup
 from automl_car.errors import AutomlCarError
+from automl_car.fold_records import Machine, Speed, SpeedTask
 from automl_car.memory import available_memory
 from automl_car.pipeline.checked import Finding, problem
 from automl_car.pipeline.choices import pick_augmentations, pick_tunings
 from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import View
-from automl_car.records import Dataset, Machine, Recipe, Speed, SpeedTask
+from automl_car.records import Dataset, Recipe
 from automl_car.search.first import default_recipe
 from automl_car.search.space import make_space
 from automl_car.workspace import Workspace

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from automl_car.ensemble_records import Ensemble, Estimate
-from automl_car.records import Epoch, FoldTask, Machine, Progress
+from automl_car.fold_records import Epoch, FoldTask, Machine, Progress
 from automl_car.search import job
 
 

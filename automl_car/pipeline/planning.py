@@ -12,11 +12,12 @@ from automl_car.catalog.manager import load_catalog
 from automl_car.config import Config
 from automl_car.data.survey import Survey, survey_photos
 from automl_car.errors import AutomlCarError
+from automl_car.fold_records import Machine, Speed, SpeedTask
 from automl_car.pipeline.choices import largest_size, pick_augmentations, pick_backbones, pick_tunings
 from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.reading import read_photos
-from automl_car.records import Dataset, Machine, Recipe, Speed, SpeedTask, Tuning
+from automl_car.records import Dataset, Recipe, Tuning
 from automl_car.search import cost
 from automl_car.search.executor import Executor
 from automl_car.search.first import default_recipe

@@ -25,10 +25,11 @@ from automl_car.catalog.words import did_you_mean
 from automl_car.config import Config
 from automl_car.ensemble_records import Ensemble
 from automl_car.errors import AutomlCarError, ConfigError
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Progress
 from automl_car.following import Follower
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.plugin_settings import lacks, wrong_settings
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe
+from automl_car.records import Recipe
 from automl_car.search.job import Outcome
 
 # Seconds for all trackers to close their files, at the end and after Ctrl-C, which has ten seconds for everything.

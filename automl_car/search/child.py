@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from automl_car.errors import AutomlCarError, ExecutorError, KilledError, ProcessLostError
-from automl_car.records import Epoch, FoldTask, Machine, Progress, SpeedTask
+from automl_car.fold_records import Epoch, FoldTask, Machine, Progress, SpeedTask
 from automl_car.search import beats
 from automl_car.search.wire import ENDED, packed
 

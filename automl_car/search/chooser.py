@@ -16,7 +16,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import AutomlCarError
-from automl_car.records import GainPer, SpeedTask
+from automl_car.fold_records import SpeedTask
+from automl_car.records import GainPer
 from automl_car.search.arms import Arm, Play, Tally, choose_arm
 from automl_car.search.cost import Counts, features_seconds, fold_seconds
 from automl_car.search.ended import NewlyEnded

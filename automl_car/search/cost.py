@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from automl_car.records import Recipe, Speed
+from automl_car.fold_records import Speed
+from automl_car.records import Recipe
 from automl_car.training.progressive import image_sides
 
 _MIRRORED = 2  # after each epoch, every validation photo and its mirror image are judged

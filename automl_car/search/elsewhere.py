@@ -20,7 +20,8 @@ from automl_car.exchange.folds import push_fold
 from automl_car.exchange.listing import LONGEST, Files, Listing
 from automl_car.exchange.node import Node, this_node
 from automl_car.exchange.publish import data_name
-from automl_car.records import Epoch, Exchange, FoldResult, FoldTask, Progress, Recipe, SpeedTask
+from automl_car.fold_records import Epoch, Exchange, FoldResult, FoldTask, Progress, SpeedTask
+from automl_car.records import Recipe
 from automl_car.store import read_result, record_recipe
 
 ID_FILE = "exchange-id"

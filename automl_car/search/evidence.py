@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from optuna.trial import FrozenTrial
 
+from automl_car.fold_records import Epoch, FoldResult
 from automl_car.losses import row_losses
-from automl_car.records import Epoch, FloatArray, FoldResult, IntArray
+from automl_car.records import FloatArray, IntArray
 from automl_car.search.pruning import TrialLosses
 from automl_car.store import read_oof, read_result
 

@@ -18,7 +18,7 @@ from automl_car.errors import AutomlCarError, ConfigError, ExecutorError, Machin
 from automl_car.exchange.bucket import Bucket, open_bucket
 from automl_car.exchange.folds import forget_fold, pull_fold
 from automl_car.exchange.publish import Hashes, publish, sources_of
-from automl_car.records import Exchange, FoldResult, FoldTask, Machine, Speed, SpeedTask
+from automl_car.fold_records import Exchange, FoldResult, FoldTask, Machine, Speed, SpeedTask
 from automl_car.search.elsewhere import read_id, write_id
 from automl_car.search.executor import Executor
 

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from automl_car.errors import DeviceLostError, ExecutorError, MachineError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.search.child import Child
 
 Watch = Callable[[FoldTask, Epoch | Progress], None]

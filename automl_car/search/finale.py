@@ -11,7 +11,8 @@ import time
 from dataclasses import replace
 
 from automl_car.errors import AutomlCarError
-from automl_car.records import Recipe, Speed, SpeedTask
+from automl_car.fold_records import Speed, SpeedTask
+from automl_car.records import Recipe
 from automl_car.search.cost import Counts, at_size, epochs_within, features_seconds
 from automl_car.search.first import default_params, usual_augmentation
 from automl_car.search.flight import trials_at_once

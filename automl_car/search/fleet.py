@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from automl_car.errors import AutomlCarError, ExecutorError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.search.executor import LocalExecutor, Watch
 
 Workers = int | Literal["auto"]

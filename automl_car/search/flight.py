@@ -13,7 +13,7 @@ import bisect
 import itertools
 from collections.abc import Callable, Sequence
 
-from automl_car.records import FoldResult, FoldTask
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.search.flying import Fold, Key, Trial, key_of
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.landing import Landings

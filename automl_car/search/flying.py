@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from automl_car.records import FoldResult, FoldTask
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.search.retrying import Attempts
 from automl_car.search.trial import Run, Waiting
 

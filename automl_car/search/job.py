@@ -11,7 +11,8 @@ import optuna
 from optuna.trial import TrialState
 
 from automl_car.catalog.records import PluginSources
-from automl_car.records import FoldResult, Folds, IntArray, Recipe, StepChoice
+from automl_car.fold_records import FoldResult, StepChoice
+from automl_car.records import Folds, IntArray, Recipe
 from automl_car.search.executor import Executor
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import Space

@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.curve import curve_to_beat
 from automl_car.errors import StoreError
-from automl_car.records import Epoch, Points, Recipe
+from automl_car.fold_records import Epoch, Points
+from automl_car.records import Recipe
 from automl_car.search.ended import NewlyEnded
 from automl_car.search.evidence import FoldStore, fold_losses, how_much_harder
 from automl_car.search.pruning import PruningRule, Rivals, TrialLosses, fold_spread

@@ -22,7 +22,7 @@ from automl_car import __version__
 from automl_car.catalog.finding import find_plugins
 from automl_car.catalog.records import PluginSources
 from automl_car.errors import AutomlCarError, MachineError, ProcessLostError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed
 from automl_car.search.executor import LocalExecutor
 from automl_car.search.wire import Packed, Task, packed, unpacked
 

@@ -12,7 +12,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna_dashboard import save_note
 
-from automl_car.records import FoldResult, Machine, Recipe
+from automl_car.fold_records import FoldResult, Machine
+from automl_car.records import Recipe
 from automl_car.search.generations import study_of
 
 _DASHBOARD = "dashboard:"  # what the names of its attributes begin with; a trial's go on with the id of the trial

@@ -19,7 +19,7 @@ from typing import Any
 
 from automl_car.catalog.records import ExecutorContext
 from automl_car.errors import AutomlCarError, ConfigError, ExecutorError, MachineError, ProcessLostError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.search.node import Answer, all_answers, answers, hear, make_order
 from automl_car.search.ray_cluster import Cluster, Share, connect
 from automl_car.search.ray_errors import explain, head_is_lost

@@ -12,7 +12,8 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import replace
 
-from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Recipe
+from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask
+from automl_car.records import Recipe
 
 
 def refit_task(task: FoldTask, folds: Iterable[FoldResult]) -> FoldTask:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from automl_car.errors import KilledError, OutOfMemoryError, ProcessLostError, StoreError
-from automl_car.records import FoldResult, FoldTask
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.search.executor import Executor
 from automl_car.store import read_result
 

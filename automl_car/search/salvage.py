@@ -16,7 +16,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import StoreError
-from automl_car.records import FoldResult, Folds, Recipe
+from automl_car.fold_records import FoldResult
+from automl_car.records import Folds, Recipe
 from automl_car.search.carrying import carry
 from automl_car.search.space import Space
 from automl_car.search.study import OVERRIDES

@@ -14,7 +14,8 @@ import optuna
 from optuna.trial import TrialState
 
 from automl_car.errors import AutomlCarError, DivergedError, MachineError, OutOfMemoryError, StoreError, WeightsError
-from automl_car.records import FoldResult, FoldTask, Recipe
+from automl_car.fold_records import FoldResult, FoldTask
+from automl_car.records import Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.job import Job, Outcome, View
 from automl_car.search.judge import Judge

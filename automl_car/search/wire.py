@@ -6,7 +6,7 @@ import signal
 import time
 from dataclasses import replace
 
-from automl_car.records import FoldTask, SpeedTask
+from automl_car.fold_records import FoldTask, SpeedTask
 
 ENDED = 128 + signal.SIGTERM  # exit code of a training process that was asked to end
 

@@ -27,9 +27,9 @@ except ImportError:  # Windows, which has no such limits
     resource = None  # type: ignore[assignment]
 
 from automl_car.errors import AutomlCarError, ExecutorError, PluginError, StoreError
+from automl_car.fold_records import FoldTask, Machine, SpeedTask
 from automl_car.lifetime import end_with_parent, watch_parent
 from automl_car.pulse import pulse, pulses
-from automl_car.records import FoldTask, Machine, SpeedTask
 from automl_car.search.beats import BEAT_SECONDS, Beat
 from automl_car.search.blame import blame
 from automl_car.search.lost import as_lost

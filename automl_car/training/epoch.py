@@ -15,8 +15,9 @@ from torch import Tensor
 
 from automl_car.catalog.records import Backbone
 from automl_car.errors import DivergedError
+from automl_car.fold_records import Epoch
 from automl_car.losses import log_loss
-from automl_car.records import Epoch, IntArray, Recipe
+from automl_car.records import IntArray, Recipe
 from automl_car.temperature import fit_temperature
 from automl_car.training.health import NotFiniteError, Rates, Steps, clip, refuse_logits, refuse_weights
 from automl_car.training.inference import predict_logits

@@ -16,8 +16,9 @@ from automl_car.catalog.manager import Catalog
 from automl_car.curve import why_beaten
 from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError, OutOfMemoryError, PluginError, TrainingError
+from automl_car.fold_records import Epoch, FoldResult, FoldTask
 from automl_car.losses import log_loss
-from automl_car.records import Epoch, FoldResult, FoldTask, IntArray
+from automl_car.records import IntArray
 from automl_car.store import FoldLogits, store_fold
 from automl_car.temperature import fit_temperature
 from automl_car.training import device as devices

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_car.catalog.records import Augmentation, Backbone, own_values
-from automl_car.records import Epoch, Recipe
+from automl_car.fold_records import Epoch
+from automl_car.records import Recipe
 from automl_car.training.augment import build_transform
 from automl_car.training.epoch import Run, Split, run_epoch
 from automl_car.training.head import LinearHead

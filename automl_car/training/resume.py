@@ -18,7 +18,8 @@ from torch import Tensor
 
 from automl_car.errors import StoreError
 from automl_car.files import write_atomically
-from automl_car.records import Epoch, fingerprint
+from automl_car.fold_records import Epoch
+from automl_car.records import fingerprint
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.state import Saved
 from automl_car.unfinished import CHECKPOINT, drop_checkpoint

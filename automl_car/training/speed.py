@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from automl_car.catalog.manager import Catalog
+from automl_car.fold_records import Speed, SpeedTask
 from automl_car.memory import give_back_memory
-from automl_car.records import Speed, SpeedTask
 from automl_car.training import device as devices
 from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_fitting
 from automl_car.training.folding import inference_passes

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from automl_car.records import Epoch, IntArray, Progress
+from automl_car.fold_records import Epoch, Progress
+from automl_car.records import IntArray
 from automl_car.training.choose_step import key_of, measured_steps, pick_step
 from automl_car.training.epoch import Split
 from automl_car.training.full import fine_tune

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from automl_car.errors import DivergedError
+from automl_car.fold_records import Epoch
 from automl_car.losses import log_loss
-from automl_car.records import Epoch, IntArray
+from automl_car.records import IntArray
 from automl_car.training.head import LinearHead, predict
 from automl_car.training.health import NotFiniteError, refuse_logits, refuse_weights
 from automl_car.training.refine import train_head

@@ -14,7 +14,8 @@ from torch import Tensor
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Backbone
 from automl_car.data.prepare import Prepared
-from automl_car.records import Epoch, FoldTask, IntArray, Progress
+from automl_car.fold_records import Epoch, FoldTask, Progress
+from automl_car.records import IntArray
 from automl_car.training.checkpoint import versions
 from automl_car.training.clock import Clock
 from automl_car.training.features import Features, frozen_features

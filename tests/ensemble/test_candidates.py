@@ -13,7 +13,8 @@ import pytest
 from automl_car.ensemble import candidates
 from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
 from automl_car.errors import StoreError
-from automl_car.records import Dataset, FoldResult, Folds, FoldTask, Recipe
+from automl_car.fold_records import FoldResult, FoldTask
+from automl_car.records import Dataset, Folds, Recipe
 from automl_car.store import FoldLogits, write_fold
 
 FOLDS = Folds(np.array([2, 0, 1, 0, 2, 1, 1]), 3, "photos")

@@ -15,7 +15,8 @@ from automl_car.errors import StoreError, TransferError
 from automl_car.exchange.bucket import Bucket
 from automl_car.exchange.folds import forget_fold, pull_fold, push_fold
 from automl_car.exchange.listing import LONGEST, Entry, Listing, digest
-from automl_car.records import FoldResult, FoldTask, Recipe, fingerprint
+from automl_car.fold_records import FoldResult, FoldTask
+from automl_car.records import Recipe, fingerprint
 from automl_car.store import FoldLogits, read_logits, read_result, record_recipe, write_fold
 
 RESULT = FoldResult("abc", 1, "finished", 0.3, 0.5, 0.75, (), 6.75, view_losses=((1, 0.4), (2, 0.3)))

@@ -15,8 +15,8 @@ from automl_car.catalog.manager import load_catalog
 from automl_car.config import load_config
 from automl_car.console import Lines
 from automl_car.data.prepare import open_prepared
+from automl_car.fold_records import FoldResult, FoldTask, Machine
 from automl_car.pipeline import search, searching
-from automl_car.records import FoldResult, FoldTask, Machine
 from automl_car.search import worker
 from automl_car.training import features
 from automl_car.training.fold import train_fold

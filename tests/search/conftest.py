@@ -16,7 +16,8 @@ from sqlalchemy.engine import Engine
 
 from automl_car.catalog.records import Param, PluginSources
 from automl_car.config import SpaceConfig, TrainingConfig
-from automl_car.records import FoldResult, Folds, FoldTask, Machine, Recipe, Speed, SpeedTask
+from automl_car.fold_records import FoldResult, FoldTask, Machine, Speed, SpeedTask
+from automl_car.records import Folds, Recipe
 from automl_car.search.driver import run_search
 from automl_car.search.first import first_trials
 from automl_car.search.growth import open_study

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from automl_car.errors import ExecutorError, PluginError
-from automl_car.records import FoldResult, FoldTask, Speed, SpeedTask
+from automl_car.fold_records import FoldResult, FoldTask, Speed, SpeedTask
 from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.evidence import FOLD_LOSSES

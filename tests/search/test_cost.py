@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from automl_car.records import Recipe, Speed
+from automl_car.fold_records import Speed
+from automl_car.records import Recipe
 from automl_car.search.cost import (
     Counts,
     at_size,

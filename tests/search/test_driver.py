@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import DivergedError, ExecutorError, OutOfMemoryError, PluginError, StudyError
-from automl_car.records import FoldResult, FoldTask
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.search import driver
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.pruning import PruningRule

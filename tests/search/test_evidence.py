@@ -10,7 +10,8 @@ import pytest
 from optuna.trial import create_trial
 
 from automl_car.errors import StoreError
-from automl_car.records import Epoch, FoldResult, FoldTask, Recipe
+from automl_car.fold_records import Epoch, FoldResult, FoldTask
+from automl_car.records import Recipe
 from automl_car.search import evidence
 from automl_car.search.evidence import FOLD_LOSSES, FoldStore, expected_mean, fold_losses
 from automl_car.store import FoldLogits, write_fold

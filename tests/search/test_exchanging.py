@@ -18,7 +18,8 @@ from automl_car.catalog.records import PluginSources
 from automl_car.data.prepare import Prepared, open_prepared
 from automl_car.errors import ConfigError, MachineError, ProcessLostError, StoreError, TransferError
 from automl_car.exchange import bucket as buckets
-from automl_car.records import FoldResult, FoldTask, Machine, Recipe, Speed, SpeedTask
+from automl_car.fold_records import FoldResult, FoldTask, Machine, Speed, SpeedTask
+from automl_car.records import Recipe
 from automl_car.search import elsewhere
 from automl_car.search.elsewhere import carry_out
 from automl_car.search.exchanging import exchanging, folder_id

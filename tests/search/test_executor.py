@@ -28,7 +28,8 @@ from automl_car.errors import (
     PluginError,
     ProcessLostError,
 )
-from automl_car.records import Epoch, FoldTask, Machine, Progress, Recipe, SpeedTask
+from automl_car.fold_records import Epoch, FoldTask, Machine, Progress, SpeedTask
+from automl_car.records import Recipe
 from automl_car.search import beats
 from automl_car.search.child import describe_exit
 from automl_car.search.executor import LocalExecutor

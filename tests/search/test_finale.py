@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import ExecutorError
-from automl_car.records import FoldTask, Speed, SpeedTask
+from automl_car.fold_records import FoldTask, Speed, SpeedTask
 from automl_car.search.cost import Counts
 from automl_car.search.finale import Finale
 from automl_car.search.study import OVERRIDES

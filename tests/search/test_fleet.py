@@ -18,7 +18,8 @@ from automl_car.catalog.records import PluginSources
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import prepare
 from automl_car.errors import DivergedError, ExecutorError, KilledError, MachineError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe, Speed, SpeedTask
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Speed, SpeedTask
+from automl_car.records import Recipe
 from automl_car.search import fleet
 from automl_car.search.fleet import Fleet, lanes_that_fit, share_of_cores, visible_gpu
 from automl_car.store import read_result

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.errors import DivergedError, KilledError, MachineError, PluginError, StudyError
-from automl_car.records import FoldResult, FoldTask
+from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.evidence import FOLD_LOSSES

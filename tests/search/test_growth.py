@@ -21,7 +21,7 @@ from optuna_dashboard import get_note, save_note
 
 from automl_car import cli
 from automl_car.errors import StudyError
-from automl_car.records import FoldTask
+from automl_car.fold_records import FoldTask
 from automl_car.search.first import first_trials
 from automl_car.search.growth import open_study, undo
 from automl_car.search.overview import latest_study, list_studies, show_study

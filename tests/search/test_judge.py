@@ -11,7 +11,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from automl_car.records import Epoch, FloatArray, FoldResult, FoldTask, Points, Recipe
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Points
+from automl_car.records import FloatArray, Recipe
 from automl_car.search.evidence import FOLD_LOSSES, FoldStore
 from automl_car.search.judge import Judge
 from automl_car.search.pruning import PruningRule

@@ -15,7 +15,8 @@ from automl_car.catalog.records import PluginSources
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import ExecutorError, KilledError, MachineError, PluginError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Recipe
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine
+from automl_car.records import Recipe
 from automl_car.search import node
 from automl_car.search.node import Wanted, answers, make_order, plugin_versions
 from automl_car.store import read_result

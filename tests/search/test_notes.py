@@ -8,7 +8,8 @@ import optuna
 import pytest
 from optuna_dashboard import get_note, save_note
 
-from automl_car.records import FoldResult, Recipe
+from automl_car.fold_records import FoldResult
+from automl_car.records import Recipe
 from automl_car.search.notes import NoteNames, note_trial
 
 RECIPE = Recipe("lite0", tuning="head", image_size=64)

@@ -15,7 +15,8 @@ import pytest
 
 from automl_car.catalog.records import ExecutorContext
 from automl_car.errors import ConfigError, DivergedError, ExecutorError, MachineError, ProcessLostError
-from automl_car.records import Epoch, FoldResult, FoldTask, Machine, Progress, Recipe, Speed, SpeedTask
+from automl_car.fold_records import Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
+from automl_car.records import Recipe
 from automl_car.search import on_ray
 from automl_car.search.node import Answer, Order
 from automl_car.search.on_ray import RayExecutor, open_ray

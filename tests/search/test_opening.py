@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from optuna_dashboard import get_note
 
 from automl_car.errors import StudyError
-from automl_car.records import FoldTask
+from automl_car.fold_records import FoldTask
 from automl_car.search import driver
 from automl_car.search.database import is_damage, why_damaged
 from automl_car.search.growth import undo

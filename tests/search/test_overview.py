@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from automl_car.errors import DivergedError, ExecutorError, StudyError
-from automl_car.records import FoldTask
+from automl_car.fold_records import FoldTask
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.overview import latest_study, list_studies, show_study
 

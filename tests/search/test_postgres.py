@@ -21,7 +21,7 @@ from optuna_dashboard import wsgi
 from server_studies import refuses_in_one_line, search, search_through_an_outage, told, undisturbed
 
 from automl_car.errors import ConfigError, DatabaseAwayError, MachineError, StudyError
-from automl_car.records import FoldTask
+from automl_car.fold_records import FoldTask
 from automl_car.search import holding, patient
 from automl_car.search.holding import held
 from automl_car.search.opening import read_study

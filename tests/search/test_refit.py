@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Recipe
+from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask
+from automl_car.records import Recipe
 from automl_car.search.refit import kept_epoch, refit_recipe, refit_task
 
 FULL = Recipe("toy", epochs=30, patience=5)

@@ -19,7 +19,8 @@ from automl_car.errors import (
     OutOfMemoryError,
     ProcessLostError,
 )
-from automl_car.records import FoldResult, FoldTask, Recipe
+from automl_car.fold_records import FoldResult, FoldTask
+from automl_car.records import Recipe
 from automl_car.search.retrying import train
 from automl_car.store import FoldLogits, write_fold
 

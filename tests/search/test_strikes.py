@@ -22,7 +22,8 @@ from automl_car.errors import (
     PluginError,
     StudyError,
 )
-from automl_car.records import FoldTask, Recipe
+from automl_car.fold_records import FoldTask
+from automl_car.records import Recipe
 from automl_car.search.arms import Tally
 from automl_car.search.blame import HUNG_AUGMENTATION, HUNG_BACKBONE, blame, culprits
 from automl_car.search.child import describe_exit

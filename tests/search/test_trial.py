@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from automl_car.records import FoldResult, FoldTask, fingerprint
+from automl_car.fold_records import FoldResult, FoldTask
+from automl_car.records import fingerprint
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.judge import Judge
 from automl_car.search.study import INTERRUPTED, OVERRIDES

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from automl_car.records import FoldTask, Recipe
+from automl_car.fold_records import FoldTask
+from automl_car.records import Recipe
 from automl_car.search.wire import packed, unpacked
 from automl_car.training.clock import Clock, OutOfTimeError
 

@@ -20,7 +20,8 @@ from automl_car.catalog.records import Backbone
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.errors import DivergedError, OutOfMemoryError
-from automl_car.records import NO_FOLD, Epoch, FoldResult, FoldTask, Progress, Recipe
+from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask, Progress
+from automl_car.records import Recipe
 from automl_car.store import read_logits, read_model, read_result
 from automl_car.temperature import fit_temperature
 from automl_car.training.checkpoint import from_safetensors

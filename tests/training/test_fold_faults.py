@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from automl_car.catalog.manager import Catalog
 from automl_car.data.prepare import Prepared
 from automl_car.errors import DivergedError, OutOfMemoryError
-from automl_car.records import Epoch, FoldTask, Progress, Recipe
+from automl_car.fold_records import Epoch, FoldTask, Progress
+from automl_car.records import Recipe
 from automl_car.store import read_logits, read_result
 from automl_car.training import clock
 from automl_car.training.fold import train_fold
@@ -195,7 +196,8 @@ GREEDY = """
     from automl_car.catalog.manager import load_catalog
     from automl_car.catalog.records import Backbone
     from automl_car.data.prepare import open_prepared
-    from automl_car.records import FoldTask, Recipe
+    from automl_car.fold_records import FoldTask
+    from automl_car.records import Recipe
     from automl_car.training.fold import train_fold
     from dataclasses import replace
     import json

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from automl_car.catalog.manager import load_catalog
 from automl_car.catalog.records import Backbone
 from automl_car.errors import DivergedError
+from automl_car.fold_records import Epoch
 from automl_car.losses import log_loss
-from automl_car.records import Epoch, Recipe
+from automl_car.records import Recipe
 from automl_car.training.full import BestModel, Split, fine_tune
 from automl_car.training.head import LinearHead
 from automl_car.training.inference import predict_logits
