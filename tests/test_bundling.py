@@ -33,7 +33,7 @@ from automl_car.ensemble.view_counts import ViewCounts
 from automl_car.ensemble_records import Ensemble, Estimate, Member
 from automl_car.errors import BundleError, ConfigError, DataError, PluginError
 from automl_car.fold_records import FoldTask
-from automl_car.pipeline.bundle_parts import Parts, collect_parts
+from automl_car.pipeline.bundle_parts import Parts, collect_parts, fold_models
 from automl_car.pipeline.finding import find_ensemble
 from automl_car.predicting import Model
 from automl_car.records import Recipe
@@ -167,7 +167,8 @@ def ensemble_of(trained: Trained, *names: str) -> Ensemble:
 
 
 def parts_of(trained: Trained, *names: str) -> Parts:
-    return collect_parts(trained.store, ensemble_of(trained, *names), trained.catalog, 3)
+    ensemble = ensemble_of(trained, *names)
+    return collect_parts(fold_models(trained.store, ensemble), ensemble, trained.catalog, 3)
 
 
 def logits_of(trained: Trained, *names: str) -> list[np.ndarray[Any, Any]]:

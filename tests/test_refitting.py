@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -16,13 +17,15 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from sklearn.metrics import log_loss as sklearn_log_loss
 
+import automl_car
 from automl_car import pipeline
 from automl_car.catalog.manager import Catalog
-from automl_car.config import load_config
+from automl_car.config import Config, load_config
 from automl_car.data.index import read_dataset
 from automl_car.data.prepare import open_prepared, prepare
+from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.comparison import Comparison
-from automl_car.errors import StudyError
+from automl_car.errors import ConfigError, StudyError
 from automl_car.fold_records import NO_FOLD, Epoch, FoldResult, FoldTask, Machine, Progress, Speed, SpeedTask
 from automl_car.pipeline import refitting
 from automl_car.records import Recipe
@@ -34,6 +37,8 @@ from automl_car.training.fold import train_fold
 from automl_car.workspace import Workspace
 
 HEAD = Recipe("toy", tuning="head", image_size=16, epochs=4, patience=2, views=4, weights="random", learning_rate=0.05)
+
+FULL = Recipe("toy", image_size=16, epochs=2, batch_size=8, weights="random", learning_rate=0.01, head_multiplier=1.0)
 
 
 @dataclass
@@ -160,6 +165,78 @@ def open_study(
 
 def _verdict(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:
     monkeypatch.setattr(refitting, "compare", lambda *_: Comparison(0.5, 0.5 - gain, 0.1, 12))
+
+
+# ---- a bundle of it -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(toy_catalog: Catalog, tmp_path: Path) -> Callable[..., Path]:
+    """Bundles the refits of a study."""
+    (plugin,) = [row.location for row in toy_catalog.plugins if "toy" in row.backbones]
+    config = Config.model_validate({"plugins": {"files": [plugin]}})
+
+    def make(study: Study, **options: Any) -> Path:
+        values = {"study": "main", "top_k": 5, "refit": True, "note": lambda text: None, **options}
+        return pipeline.bundle(study.workspace, config, output=tmp_path / "bundle", **values).directory
+
+    return make
+
+
+@pytest.mark.parametrize("recipe", [HEAD, FULL], ids=["head", "full"])
+def test_a_bundle_of_it_has_one_network_and_predicts_as_the_refit(
+    open_study: Callable[..., Study], bundle: Callable[..., Path], toy_catalog: Catalog, recipe: Recipe
+) -> None:
+    study = open_study(replace(recipe, backbone_version=toy_catalog.version_of("toy")))
+    study.refit()
+    folder = bundle(study)
+    (member,) = read_bundle(folder)[0].members
+    assert len(member.networks) == 1
+    (plugin,) = folder.glob("plugins/*.py")
+    dataset = open_prepared(study.workspace.checkpoints("main"), study.workspace.cache).dataset
+    photos = [dataset.root / path for path in dataset.test_paths]
+    found = automl_car.load(folder, plugins=[plugin]).predict(photos)
+    np.testing.assert_allclose(found, study.probabilities(), atol=2e-3)
+    assert "trained on all photos" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_there_is_no_bundle_of_a_refit_that_was_not_done(
+    open_study: Callable[..., Study], bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    with pytest.raises(StudyError, match="trial 0 of study `main` is not trained on all photos") as error:
+        bundle(open_study())
+    assert "automl-car refit" in str(error.value.hint)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_budget_does_not_choose_among_refits(open_study: Callable[..., Study], bundle: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match="budget"):
+        bundle(open_study(), budget_ms=5.0)
+
+
+# ---- without a test set ---------------------------------------------------------------------------------------------
+
+
+def test_without_a_test_set_members_are_refitted_for_a_bundle(
+    toy_catalog: Catalog,
+    tiny_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bundle: Callable[..., Path],
+) -> None:
+    for name in ("test.csv", "sample_submission.csv"):
+        (tiny_dataset / name).unlink()
+    shutil.rmtree(tiny_dataset / "test")
+    (tmp_path / "workspace" / "studies").mkdir(parents=True)
+    recipe = replace(HEAD, backbone_version=toy_catalog.version_of("toy"))
+    executor = InProcess(toy_catalog)
+    monkeypatch.setattr(refitting, "open_executor", lambda *_: executor)
+    study = Study(_make(tmp_path / "workspace", tiny_dataset, toy_catalog, recipe, 3), executor)
+    done = study.refit()
+    assert (done.used, done.outcome.submission) == (True, None)
+    assert not study.output.exists()
+    assert study.trained() == ["refit"]
+    assert (bundle(study) / "bundle.json").is_file()
 
 
 # ---- the refit ------------------------------------------------------------------------------------------------------

@@ -45,6 +45,10 @@ def bundle(
             metavar="N", min=0, help="Milliseconds that a photo may take here; the best ensemble within them is taken."
         ),
     ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Take what `refit` trained on all photos: one network a member, not one a fold."),
+    ] = False,
     storage: StorageOption = None,
     plugin: PluginOption = None,
     no_local_plugins: NoLocalPluginsOption = False,
@@ -77,6 +81,7 @@ def bundle(
         output=output,
         top_k=settings.ensemble.top_k,
         budget_ms=budget_ms,
+        refit=refit,
         note=hint,
     )
     if as_json:

@@ -44,6 +44,7 @@ class Measured:
         milliseconds: that the networks took per photo, where a budget was set; else None.
         difference: mean distance (half the sum of absolute differences) of a few test photos' probabilities to those of
             the study; None where it has no test photos at hand.
+        refit: whether the networks were trained on all photos; the log loss is then that of those of the folds.
     """
 
     log_loss: float
@@ -53,6 +54,7 @@ class Measured:
     note: str = ""
     milliseconds: float | None = None
     difference: float | None = None
+    refit: bool = False
 
 
 @dataclass(frozen=True)

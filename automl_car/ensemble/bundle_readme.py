@@ -5,6 +5,11 @@ from __future__ import annotations
 from automl_car.bundle_records import BundleMember
 from automl_car.ensemble.bundle import Bundle, BundlePlugin
 
+_OF_REFIT = (
+    "The networks in this folder were trained on all photos, after that was measured on those of the folds; they "
+    "should be about as good."
+)
+
 
 def bundle_readme(bundle: Bundle) -> str:
     """README.md of a bundle."""
@@ -25,6 +30,7 @@ def bundle_readme(bundle: Bundle) -> str:
         "",
         f"Log loss {interval} (95 %), measured on {measured.rows} training photos, each judged by networks and a pool "
         f"that had not seen it{'; ' + measured.note if measured.note else ''}.",
+        *([_OF_REFIT] if measured.refit else []),
         "It is measured on photos like those that it was trained on; on others it will be worse.",
         "",
         "| member | backbone | pixels | views | networks | weight |",

@@ -1,8 +1,11 @@
-"""The members of an ensemble in; the files of a bundle that their networks become out, each made when it is needed."""
+"""The members of an ensemble in; the files of a bundle that their networks become out, each made when it is needed.
+
+A member's models are those of its folds, or the one that `automl-car refit` trained on all photos.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,29 +41,49 @@ class Parts:
             yield name, make()
 
 
-def collect_parts(store: Path, ensemble: Ensemble, catalog: Catalog, num_classes: int) -> Parts:
+Models = Mapping[str, tuple[Path, ...]]
+"""The folders of the models that each member predicts with, by its name."""
+
+
+def fold_models(store: Path, ensemble: Ensemble) -> Models:
+    """The models of the folds of each member.
+
+    Args:
+        store: of the study.
+
+    Raises:
+        StudyError: a member has no networks.
+    """
+    for member in ensemble.members:
+        if not member.recipe_id:
+            raise StudyError(f"{member.name} came from a file: there is no network of it to put into a bundle.")
+    return {
+        member.name: tuple(store / member.recipe_id / f"fold-{fold}" for fold in member.folds)
+        for member in ensemble.members
+    }
+
+
+def collect_parts(models: Models, ensemble: Ensemble, catalog: Catalog, num_classes: int) -> Parts:
     """Everything that the members of an ensemble predict with.
 
     Args:
-        store: folds of the study.
+        models: that the bundle is to have.
         num_classes: C.
 
     Raises:
         PluginError: a backbone is missing, or its plugin was edited since the study was trained.
-        StudyError: a member has no networks.
         StoreError: a fold is missing or damaged.
     """
     parts = Parts()
     frozen: dict[object, BundleNetwork] = {}
     for member in ensemble.members:
-        if not member.recipe_id:
-            raise StudyError(f"{member.name} came from a file: there is no network of it to put into a bundle.")
-        recipe = read_recipe(store / member.recipe_id / f"fold-{member.folds[0]}")
+        folders = models[member.name]
+        recipe = read_recipe(folders[0])
         _refuse_edited(recipe, catalog)
         if recipe.tuning == "head":
-            networks, head = _add_head(parts, store, member, recipe, frozen, catalog, num_classes)
+            networks, head = _add_head(parts, folders, member, recipe, frozen, catalog, num_classes)
         else:
-            networks, head = _add_networks(parts, store, member, recipe), ""
+            networks, head = _add_networks(parts, folders, member, recipe), ""
         backbone = catalog.backbone(recipe.backbone)
         parts.recipes.append(recipe)
         parts.members.append(
@@ -93,11 +116,11 @@ def _refuse_edited(recipe: Recipe, catalog: Catalog) -> None:
         )
 
 
-def _add_networks(parts: Parts, store: Path, member: Member, recipe: Recipe) -> tuple[BundleNetwork, ...]:
+def _add_networks(parts: Parts, folders: tuple[Path, ...], member: Member, recipe: Recipe) -> tuple[BundleNetwork, ...]:
     networks = []
-    for fold in member.folds:
-        name = f"weights/{_slug(member.name)}-fold-{fold}.safetensors"
-        parts.make[name] = _reader(store / member.recipe_id / f"fold-{fold}")
+    for folder in folders:
+        name = f"weights/{_slug(member.name)}-{folder.name}.safetensors"
+        parts.make[name] = _reader(folder)
         networks.append(BundleNetwork(name, recipe.backbone, own_params(recipe)))
     return tuple(networks)
 
@@ -108,21 +131,21 @@ def _reader(fold: Path) -> Callable[[], bytes]:
 
 def _add_head(
     parts: Parts,
-    store: Path,
+    folders: tuple[Path, ...],
     member: Member,
     recipe: Recipe,
     frozen: dict[object, BundleNetwork],
     catalog: Catalog,
     num_classes: int,
 ) -> tuple[tuple[BundleNetwork, ...], str]:
-    """The frozen backbone, once for all members that share it, and the mean of the heads of the folds."""
+    """The frozen backbone, once for all members that share it, and the mean of the heads."""
     key = frozen_key(recipe)
     if key not in frozen:
         name = f"weights/{recipe.backbone}-{len(frozen) + 1}.safetensors"
         frozen[key] = BundleNetwork(name, recipe.backbone, own_params(recipe))
         parts.make[name] = _freezer(catalog, recipe, num_classes)
     head = f"weights/{_slug(member.name)}-head.safetensors"
-    parts.make[head] = lambda: _mean_head([store / member.recipe_id / f"fold-{fold}" for fold in member.folds])
+    parts.make[head] = lambda: _mean_head(folders)
     return (frozen[key],), head
 
 
@@ -132,7 +155,7 @@ def _freezer(catalog: Catalog, recipe: Recipe, num_classes: int) -> Callable[[],
     return lambda: frozen_weights(catalog.backbone(recipe.backbone), recipe, num_classes)
 
 
-def _mean_head(folds: list[Path]) -> bytes:
+def _mean_head(folds: tuple[Path, ...]) -> bytes:
     """A mean of linear functions is the linear function of the mean weights."""
     from safetensors.numpy import load, save
 

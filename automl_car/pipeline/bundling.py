@@ -16,11 +16,13 @@ from automl_car.data.testset import plain_form
 from automl_car.ensemble.bundle import Bundle, BundlePlugin, Measured
 from automl_car.ensemble.bundle_files import MANIFEST, write_files, write_manifest
 from automl_car.ensemble.bundle_readme import bundle_readme
+from automl_car.ensemble_records import Ensemble
 from automl_car.errors import BundleError, ConfigError
 from automl_car.files import replaced_folder
 from automl_car.pipeline.budgeting import Considered, within_budget
-from automl_car.pipeline.bundle_parts import Parts, collect_parts
+from automl_car.pipeline.bundle_parts import Models, Parts, collect_parts, fold_models
 from automl_car.pipeline.finding import Found, find_ensemble
+from automl_car.pipeline.refitted import refit_models, refit_probabilities
 from automl_car.predicting import load_model
 from automl_car.records import Dataset, FloatArray
 from automl_car.workspace import Workspace
@@ -56,6 +58,7 @@ def bundle(
     output: Path | None,
     top_k: int,
     budget_ms: float | None = None,
+    refit: bool = False,
     note: Callable[[str], None],
 ) -> Bundled:
     """Write the bundle of a study's ensemble.
@@ -64,16 +67,22 @@ def bundle(
         output: folder, by default bundles/<study>; an older bundle there is replaced when the new one is complete.
         top_k: members at most.
         budget_ms: milliseconds that a photo may take on this machine; the best ensemble within it is taken.
+        refit: take the one network of each member that `automl-car refit` trained on all photos, and not one a fold.
         note: called with a sentence about what is being done.
 
     Raises:
         StudyError: there is no such study, or nothing in it is finished.
-        ConfigError: `output` is a folder that is no bundle, or nothing fits into the budget.
+        ConfigError: `output` is a folder that is no bundle, nothing fits into the budget, or there is one for a refit.
         PluginError: a plugin is missing, or was edited since a member was trained.
         BundleError: the bundle does not predict what the study did.
     """
     target = output or workspace.bundles / study
     _refuse_foreign(target)
+    if refit and budget_ms is not None:
+        raise ConfigError(
+            "A budget chooses among the models of folds, which are not those of a refit.",
+            hint="leave out one of --budget-ms and --refit; --top-k bounds the members of both commands.",
+        )
     store, sources = workspace.checkpoints(study), workspace.plugin_sources(config)
     catalog = load_catalog(sources, announce=note)
     considered: tuple[Considered, ...] = ()
@@ -83,13 +92,21 @@ def bundle(
     else:
         considered = within_budget(workspace, config, catalog, study=study, top_k=top_k, budget_ms=budget_ms, note=note)
         found, milliseconds = considered[0].found, considered[0].milliseconds
-    parts = collect_parts(store, found.ensemble, catalog, found.dataset.num_classes)
+    models = refit_models(store, found.ensemble) if refit else fold_models(store, found.ensemble)
+    if refit:
+        found = replace(found, ensemble=_with_refits(found.ensemble, models))
+    parts = collect_parts(models, found.ensemble, catalog, found.dataset.num_classes)
     made = _describe(study, found, parts, catalog, read_short_side(store, workspace.cache), milliseconds)
+    made = replace(made, measured=replace(made.measured, refit=refit))
     with replaced_folder(target) as folder:
         note("writing the networks")
         made = _write(folder, made, parts, found, catalog, sources, note)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     return Bundled(target, made, size, considered)
+
+
+def _with_refits(ensemble: Ensemble, models: Models) -> Ensemble:
+    return replace(ensemble, test_probabilities=refit_probabilities(models, ensemble))
 
 
 def _refuse_foreign(target: Path) -> None:

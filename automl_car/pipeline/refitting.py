@@ -18,7 +18,7 @@ from automl_car.ensemble.comparison import Comparison, compare
 from automl_car.ensemble.fitting import pool_of, predict
 from automl_car.ensemble.submission import write_submission
 from automl_car.ensemble_records import Ensemble, Member
-from automl_car.errors import DataError, StudyError
+from automl_car.errors import StudyError
 from automl_car.files import require_writable
 from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.pipeline.ensembling import ensemble
@@ -40,7 +40,7 @@ class Refit:
     """What a refit leaves.
 
     Attributes:
-        outcome: of the ensemble, with the submission that was written.
+        outcome: of the ensemble, with the submission that was written, if there is a test set.
         used: whether that is the refit's, and not that of the fold models.
         comparison: of the mean over fold models (usual) with the refit (new); None where nobody asked.
         fold: that played the test set in it.
@@ -61,14 +61,13 @@ def refit(
     read from the fold store.
 
     Args:
-        output: the submission.
+        output: the submission, if there is a test set.
         comparing: find out first whether that is better on photos that nobody trained on; where it is not, by more than
             a standard error, the submission stays that of the fold models.
         log: file for what training processes print.
 
     Raises:
         StudyError: there is no such study, no fold of it is finished, or too few are for a comparison.
-        DataError: there is no test set to predict.
     """
     workspace.studies.mkdir(parents=True, exist_ok=True)
     with only_one(workspace.studies, study):
@@ -78,8 +77,6 @@ def refit(
             raise StudyError(f"No fold of study `{study}` is finished.", hint="run `automl-car search` first.")
         finished = open_folds(workspace, study)
         dataset, folds, labels = finished.dataset, finished.folds, finished.labels
-        if dataset.submission is None:
-            raise DataError(f"Study `{study}` has no test set that a refit could predict.")
         for folder in (workspace.checkpoints(study), workspace.cache, output.parent):
             require_writable(folder)
         catalog = load_catalog(workspace.plugin_sources(config), announce=view.note)
@@ -92,6 +89,8 @@ def refit(
             probabilities = finished.with_answers(bench.refitted()) if used else built.test_probabilities
         finally:
             executor.close()
+    if dataset.submission is None:
+        return Refit(outcome, used, comparison, held)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_submission(output, probabilities, dataset)
     return Refit(replace(outcome, submission=output), used, comparison, held)

@@ -35,6 +35,8 @@ def print_bundle(made: Bundled) -> None:
         f"{measured.rows} photos{measured.note and f'; {measured.note}'}",
         soft_wrap=True,
     )
+    if measured.refit:
+        console.print("measured on the models of the folds; those in the bundle were trained on all photos")
     if measured.difference is None:
         console.print("no test photo of the study is at hand, so its predictions were not compared with the study's")
     else:
@@ -55,6 +57,7 @@ def bundle_json(made: Bundled) -> dict[str, Any]:
         "rows": bundle.measured.rows,
         "milliseconds": bundle.measured.milliseconds,
         "difference": bundle.measured.difference,
+        "refit": bundle.measured.refit,
         "members": [
             {
                 "name": member.name,

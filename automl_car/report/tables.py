@@ -278,19 +278,21 @@ def _alternatives_table(ensemble: Ensemble) -> Table:
 
 
 def print_refit(refit: Refit) -> None:
-    """The ensemble, and which of its two submissions was written."""
+    """The ensemble, and which of its two kinds of members predicts."""
     print_outcome(refit.outcome)
     new_console().print(_describe_refit(refit), soft_wrap=True)
 
 
 def _describe_refit(refit: Refit) -> str:
-    found = refit.comparison
+    found, written = refit.comparison, refit.outcome.submission is not None
+    trained = f"the members were trained once on all photos{', and the submission is theirs' if written else ''}"
     if found is None:
-        return "the submission is that of members trained on all photos; --compare finds out whether that pays"
+        return f"{trained}; --compare finds out whether that pays"
     judged = (
         f"without fold {refit.fold}, on its {found.rows} photos: refit {found.new:.4f}, mean of the fold models "
         f"{found.usual:.4f}, gain {found.gain:.4f} ± {found.standard_error:.4f} (one standard error)"
     )
     if refit.used:
-        return f"{judged}; the submission is that of members trained on all photos"
-    return f"{judged}; that is no more than chance, so the submission stays that of the fold models"
+        return f"{judged}; {trained}"
+    stays = ", so the submission stays that of the fold models" if written else ""
+    return f"{judged}; that is no more than chance{stays}"
