@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from automl_car.catalog.joint import joint_name
 from automl_car.catalog.records import ParamValue
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What pictures a network sees.
+
+    Attributes:
+        image_size: side of the square, in pixels.
+        mean, std: of the RGB channels on the scale 0..1.
+        interpolation: "bicubic" or "bilinear".
+    """
+
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
 
 
 @dataclass(frozen=True)
@@ -15,11 +32,13 @@ class BundleNetwork:
         file: the weights in safetensors format, relative to the bundle.
         backbone: name in the catalog.
         params: values of the backbone's own parameters, without its name before them, sorted.
+        sight: of a network that works beside others; None where it is its member's.
     """
 
     file: str
     backbone: str
     params: tuple[tuple[str, ParamValue], ...] = ()
+    sight: Sight | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,8 @@ class BundleMember:
         name: of the trial.
         weight: share in the pool; the weights of all members sum to 1.
         temperature: its logits are divided by this before pooling.
-        networks: the models of its folds, whose logits are averaged; for a head the one frozen backbone.
+        networks: the models of its folds, whose logits are averaged; for a head the frozen backbone, or several, whose
+            features stand side by side.
         head: file with `weight` (C, D) and `bias` (C,): the mean of the heads of its folds. Empty where whole networks
             were tuned.
         image_size: side of the square input, in pixels.
@@ -53,3 +73,12 @@ class BundleMember:
     views: int
     flip: bool
     power: float
+
+    def sight_of(self, network: BundleNetwork) -> Sight:
+        """What pictures one of its networks sees."""
+        return network.sight or Sight(self.image_size, self.mean, self.std, self.interpolation)
+
+    @property
+    def backbone(self) -> str:
+        """Name of what its networks are built of."""
+        return joint_name(network.backbone for network in self.networks)

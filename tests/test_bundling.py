@@ -53,6 +53,7 @@ RECIPES = {
     "head-again": replace(HEAD, power=1.0, views=2, shrinkage=0.5),
     "head-larger": replace(HEAD, image_size=24),
     "full": FULL,
+    "side-by-side": replace(HEAD, backbone="toy+toy_large", image_size=32),
 }
 
 
@@ -115,13 +116,13 @@ def trained(
     study = optuna.create_study(study_name="main", storage=connect(f"sqlite:///{root}/studies/main.db"))
     ids = {}
     for name, recipe in RECIPES.items():
-        recipe = replace(recipe, backbone_version=catalog.version_of("toy"))
+        recipe = replace(recipe, backbone_version=catalog.version_of(recipe.backbone))
         ids[name] = recipe.id(prepared.folds)
         losses = {}
         for fold in range(2):
             task = FoldTask(recipe, ids[name], fold, workspace.checkpoints("main"), workspace.cache, step="plain")
             losses[str(fold)] = train_fold(task, catalog, prepared, quiet).log_loss
-        attributes = {"recipe_id": ids[name], "backbone": "toy", FOLD_LOSSES: losses}
+        attributes = {"recipe_id": ids[name], "backbone": recipe.backbone, FOLD_LOSSES: losses}
         value = float(np.mean(list(losses.values())))
         study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attributes))
     config = Config.model_validate({"plugins": {"files": [str(plugin)]}})
@@ -205,6 +206,17 @@ def test_heads_on_the_same_backbone_share_one_file_of_it(trained: Trained) -> No
         "weights/head-larger-head.safetensors",
         "weights/toy-1.safetensors",
     ]
+
+
+def test_a_head_on_several_backbones_shares_those_that_others_have(trained: Trained) -> None:
+    parts = parts_of(trained, "head", "side-by-side")
+    alone, beside = parts.members
+    assert [network.file for network in beside.networks] == [
+        "weights/toy-1.safetensors",
+        "weights/toy_large-2.safetensors",
+    ]
+    assert beside.networks[0].file == alone.networks[0].file
+    assert [beside.sight_of(network).image_size for network in beside.networks] == [16, 32]
 
 
 def test_a_head_is_the_mean_of_those_of_its_folds(trained: Trained) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import torch
 
 import automl_car
 from automl_car import exporting
-from automl_car.bundle_records import BundleMember, BundleNetwork
+from automl_car.bundle_records import BundleMember, BundleNetwork, Sight
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.ensemble.bundle import Bundle, Measured
@@ -54,12 +55,23 @@ FULL = BundleMember(
     flip=True,
     power=1.0,
 )
+BESIDE = replace(
+    HEAD,
+    name="trial 3",
+    weight=0.3,
+    networks=(
+        replace(HEAD.networks[0], sight=Sight(16, HEAD.mean, HEAD.std, "bicubic")),
+        BundleNetwork("weights/beside.safetensors", "toy_large", sight=Sight(32, FULL.mean, FULL.std, "bilinear")),
+    ),
+    head="weights/beside-head.safetensors",
+    image_size=32,
+)
 BUNDLE = Bundle(
     study="main",
     class_names=NAMES,
     class_shares=(0.2, 0.3, 0.5),
     form=SubmissionFormat("ID," + ",".join(NAMES), NAMES, (0, 1, 2), ()),
-    members=(HEAD, FULL),
+    members=(replace(HEAD, weight=0.3), FULL, BESIDE),
     pool="arithmetic",
     temperature=0.8,
     uniform=0.001,
@@ -88,11 +100,14 @@ def _weights(catalog: Catalog) -> dict[str, bytes]:
     """Large ones in the last layer, so that photos get probabilities far apart."""
     torch.manual_seed(0)
     networks = [catalog.backbone("toy").build(3, pretrained=False) for _ in range(3)]
+    beside = catalog.backbone("toy_large").build(3, pretrained=False)
     for network in networks:
         network[-1].weight.data *= 20
     return {
         "weights/frozen.safetensors": to_safetensors(feature_extractor(networks[0], 3).state_dict()),
         "weights/head.safetensors": to_safetensors({"weight": 5 * torch.randn(3, 12), "bias": torch.randn(3)}),
+        "weights/beside.safetensors": to_safetensors(feature_extractor(beside, 3).state_dict()),
+        "weights/beside-head.safetensors": to_safetensors({"weight": 5 * torch.randn(3, 24), "bias": torch.randn(3)}),
         "weights/full-1.safetensors": to_safetensors(networks[1].state_dict()),
         "weights/full-2.safetensors": to_safetensors(networks[2].state_dict()),
     }

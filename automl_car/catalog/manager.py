@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from automl_car.catalog.finding import Found, find_plugins
 from automl_car.catalog.guarded import guarded
+from automl_car.catalog.joint import is_joint, joint_version, parts_of
 from automl_car.catalog.offering import Offer, offers
 from automl_car.catalog.records import Augmentation, Backbone, ExecutorKind, PluginSources, Tracker
 from automl_car.catalog.state import left_alone
@@ -67,6 +68,10 @@ class Catalog:
         """The backbone of that name; PluginError with near names when there is none."""
         return _look_up("backbone", name, self.backbones)
 
+    def parts(self, name: str) -> tuple[Backbone, ...]:
+        """The backbones of a name such as `convnext_tiny+resnet50`; of a single one, that one."""
+        return tuple(self.backbone(part) for part in parts_of(name))
+
     def augmentation(self, name: str) -> Augmentation:
         """The augmentation of that name; PluginError with near names when there is none."""
         return _look_up("augmentation", name, self.augmentations)
@@ -74,8 +79,11 @@ class Catalog:
     def version_of(self, name: str) -> str:
         """Version of the plugin that offers this backbone or augmentation; empty for bundled ones.
 
-        A recipe remembers it, so that an edited plugin is never answered for by what its former self has trained.
+        A recipe remembers it, so that an edited plugin is never answered for by what its former self has trained. Of
+        several backbones side by side it has those of all.
         """
+        if is_joint(name):
+            return joint_version(map(self.version_of, parts_of(name)))
         return next((row.version for row in self.others if name in (*row.backbones, *row.augmentations)), "")
 
     @property

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automl_car.bundle_records import BundleMember, BundleNetwork
+from automl_car.bundle_records import BundleMember, BundleNetwork, Sight
 from automl_car.ensemble.bundle import Bundle, BundlePlugin, Measured
 from automl_car.errors import BundleError
 from automl_car.files import write_atomically
@@ -210,7 +210,13 @@ def _from_json(record: Mapping[str, Any]) -> Bundle:
 
 def _member(values: Mapping[str, Any]) -> BundleMember:
     networks = tuple(
-        BundleNetwork(**{**network, "params": tuple(sorted(network["params"].items()))})
+        BundleNetwork(
+            **{**network, "params": tuple(sorted(network["params"].items())), "sight": _sight(network.get("sight"))}
+        )
         for network in values["networks"]
     )
     return BundleMember(**{**values, "networks": networks, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+def _sight(values: Mapping[str, Any] | None) -> Sight | None:
+    return None if values is None else Sight(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})

@@ -45,7 +45,7 @@ def bundle_readme(bundle: Bundle) -> str:
 
 
 def _row(member: BundleMember) -> str:
-    backbone = member.networks[0].backbone + (" (frozen)" if member.head else "")
+    backbone = member.backbone + (" (frozen)" if member.head else "")
     cells = [member.name, backbone, member.image_size, member.views, len(member.networks), f"{member.weight:.3f}"]
     return f"| {' | '.join(map(str, cells))} |"
 

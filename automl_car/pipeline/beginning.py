@@ -9,7 +9,7 @@ import numpy as np
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config, told_settings
 from automl_car.data.prepare import Prepared
-from automl_car.pipeline.choices import pick_deadline, pick_tunings
+from automl_car.pipeline.choices import join_backbones, pick_deadline, pick_tunings
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import View
 from automl_car.search.executor import Executor
@@ -44,11 +44,12 @@ def begin(
     Raises:
         StudyError: the study was made from other data, or its database cannot be opened.
     """
+    tunings = pick_tunings(config, executor.machine)
     choices = make_space(
         catalog,
-        backbones,
+        join_backbones(backbones, tunings, catalog, config),
         augmentations,
-        pick_tunings(config, executor.machine),
+        tunings,
         config.space,
         config.training,
         seed=config.search.seed,

@@ -6,17 +6,18 @@ A member's models are those of its folds, or the one that `automl-car refit` tra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.bundle_records import BundleMember, BundleNetwork
+from automl_car.bundle_records import BundleMember, BundleNetwork, Sight
 from automl_car.catalog.manager import Catalog
-from automl_car.catalog.records import ParamValue, own_values
+from automl_car.catalog.records import Backbone, ParamValue, own_values
 from automl_car.ensemble_records import Ensemble, Member
 from automl_car.errors import PluginError, StudyError
+from automl_car.joint import part_recipes
 from automl_car.records import Recipe
 from automl_car.store import read_model, read_recipe
 
@@ -84,7 +85,7 @@ def collect_parts(models: Models, ensemble: Ensemble, catalog: Catalog, num_clas
             networks, head = _add_head(parts, folders, member, recipe, frozen, catalog, num_classes)
         else:
             networks, head = _add_networks(parts, folders, member, recipe), ""
-        backbone = catalog.backbone(recipe.backbone)
+        sight = _sight(catalog.parts(recipe.backbone)[0], recipe)
         parts.recipes.append(recipe)
         parts.members.append(
             BundleMember(
@@ -94,9 +95,9 @@ def collect_parts(models: Models, ensemble: Ensemble, catalog: Catalog, num_clas
                 networks,
                 head,
                 image_size=recipe.image_size,
-                mean=backbone.mean,
-                std=backbone.std,
-                interpolation=backbone.interpolation,
+                mean=sight.mean,
+                std=sight.std,
+                interpolation=sight.interpolation,
                 views=member.views or recipe.views,
                 flip=recipe.flip,
                 power=recipe.power,
@@ -105,8 +106,12 @@ def collect_parts(models: Models, ensemble: Ensemble, catalog: Catalog, num_clas
     return parts
 
 
+def _sight(backbone: Backbone, recipe: Recipe) -> Sight:
+    return Sight(recipe.image_size, backbone.mean, backbone.std, backbone.interpolation)
+
+
 def _refuse_edited(recipe: Recipe, catalog: Catalog) -> None:
-    catalog.backbone(recipe.backbone)
+    catalog.parts(recipe.backbone)
     now = catalog.version_of(recipe.backbone)
     if now != recipe.backbone_version:
         raise PluginError(
@@ -138,15 +143,19 @@ def _add_head(
     catalog: Catalog,
     num_classes: int,
 ) -> tuple[tuple[BundleNetwork, ...], str]:
-    """The frozen backbone, once for all members that share it, and the mean of the heads."""
-    key = frozen_key(recipe)
-    if key not in frozen:
-        name = f"weights/{recipe.backbone}-{len(frozen) + 1}.safetensors"
-        frozen[key] = BundleNetwork(name, recipe.backbone, own_params(recipe))
-        parts.make[name] = _freezer(catalog, recipe, num_classes)
+    """The frozen backbones, each once for all members that share it, and the mean of the heads."""
+    backbones, networks = catalog.parts(recipe.backbone), []
+    for backbone, own in zip(backbones, part_recipes(recipe, backbones), strict=True):
+        key = frozen_key(own)
+        if key not in frozen:
+            name = f"weights/{own.backbone}-{len(frozen) + 1}.safetensors"
+            frozen[key] = BundleNetwork(name, own.backbone, own_params(own))
+            parts.make[name] = _freezer(catalog, own, num_classes)
+        beside_others = len(backbones) > 1
+        networks.append(replace(frozen[key], sight=_sight(backbone, own)) if beside_others else frozen[key])
     head = f"weights/{_slug(member.name)}-head.safetensors"
     parts.make[head] = lambda: _mean_head(folders)
-    return (frozen[key],), head
+    return tuple(networks), head
 
 
 def _freezer(catalog: Catalog, recipe: Recipe, num_classes: int) -> Callable[[], bytes]:

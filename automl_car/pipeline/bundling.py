@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from automl_car.catalog.joint import single
 from automl_car.catalog.manager import Catalog, PluginInfo, load_catalog
 from automl_car.catalog.records import PluginSources
 from automl_car.config import Config
@@ -139,7 +140,7 @@ def _describe(
         temperature=ensemble.temperature,
         uniform=ensemble.uniform,
         short_side=short_side,
-        plugins=_plugins(catalog, sorted({recipe.backbone for recipe in parts.recipes})),
+        plugins=_plugins(catalog, list(single(recipe.backbone for recipe in parts.recipes))),
         measured=Measured(
             ensemble.nested_log_loss,
             ensemble.standard_error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from automl_car.catalog.joint import is_joint, joint_name, single
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config
 from automl_car.errors import ConfigError, WeightsError
@@ -14,6 +15,8 @@ from automl_car.pipeline.weights_rule import kept_out, note_files, require_allow
 from automl_car.records import Tuning
 from automl_car.search.space import weights_of
 
+# Backbones side by side at most: the covariance of their features grows with the square of their number.
+MOST_SIDE_BY_SIDE = 4
 # Of a time limit, what is kept back for the ensemble and the submission.
 RESERVED_SHARE, RESERVED_SECONDS = 0.02, 10.0
 
@@ -25,10 +28,40 @@ def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, .
     return names
 
 
+def join_backbones(
+    names: tuple[str, ...], tunings: tuple[Tuning, ...], catalog: Catalog, config: Config
+) -> tuple[str, ...]:
+    """The backbones to search and, where heads are and the settings leave the choice, those with a head on all of them.
+
+    Of many, those of the largest images work side by side, which tend to be the strongest.
+
+    Raises:
+        ConfigError: backbones side by side were asked for, which only heads can have, and no heads.
+    """
+    if "head" not in tunings and (wrong := [name for name in names if is_joint(name)]):
+        raise ConfigError(
+            f"`{wrong[0]}` can only have a head (`search.tuning`): several backbones are not fine-tuned together.",
+            hint="name them one by one, or let heads be searched: `--tuning head` or `--tuning both`.",
+        )
+    pretrained = [name for name in names if weights_of(config.training, name) == "pretrained"]
+    if config.search.backbones != "auto" or "head" not in tunings or len(pretrained) < 2:
+        return names
+    largest = sorted(pretrained, key=lambda name: (-catalog.backbone(name).image_size, name))
+    return (*names, joint_name(largest[:MOST_SIDE_BY_SIDE]))
+
+
 def _pick_named(catalog: Catalog, config: Config) -> tuple[str, ...]:
-    names = _pick("backbones", config.search.backbones, (), catalog.backbone)
-    require_allowed(tuple(catalog.backbone(name) for name in names), config)
+    names = _pick("backbones", config.search.backbones, (), lambda name: _look_up(name, catalog))
+    require_allowed(tuple(catalog.backbone(name) for name in single(names)), config)
     return names
+
+
+def _look_up(name: str, catalog: Catalog) -> str:
+    """The backbone's name; that of several in order."""
+    parts = [part.name for part in catalog.parts(name)]
+    if len(set(parts)) < len(parts):
+        raise ConfigError(f"`search.backbones` names `{name}`: a backbone stands beside itself.")
+    return joint_name(parts)
 
 
 def _pick_ready(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]:
@@ -56,15 +89,16 @@ def _pick_ready(catalog: Catalog, config: Config, view: View) -> tuple[str, ...]
 
 def pick_augmentations(catalog: Catalog, config: Config) -> tuple[str, ...]:
     """The augmentations to search: those asked for, or all."""
-    return _pick("augmentations", config.search.augmentations, tuple(catalog.augmentations), catalog.augmentation)
+    everything = tuple(catalog.augmentations)
+    return _pick("augmentations", config.search.augmentations, everything, lambda name: catalog.augmentation(name).name)
 
 
-def _pick(kind: str, names: Any, everything: tuple[str, ...], look_up: Callable[[str], Any]) -> tuple[str, ...]:
+def _pick(kind: str, names: Any, everything: tuple[str, ...], look_up: Callable[[str], str]) -> tuple[str, ...]:
     if names == "auto":
         return everything
     if not names:
         raise ConfigError(f"`search.{kind}` is an empty list.", hint="name at least one, or say `auto`.")
-    return tuple(sorted({look_up(name).name for name in names}))
+    return tuple(sorted({look_up(name) for name in names}))
 
 
 def pick_tunings(config: Config, machine: Callable[[], Machine]) -> tuple[Tuning, ...]:
@@ -80,7 +114,7 @@ def largest_size(config: Config, catalog: Catalog, backbones: tuple[str, ...]) -
     """The largest image size in pixels that any recipe can ask for; photos are cached no larger."""
     sizes = config.space.image_size
     if sizes == "auto":
-        return max(catalog.backbone(name).image_size for name in backbones)
+        return max(catalog.backbone(name).image_size for name in single(backbones))
     return sizes if isinstance(sizes, int) else max(sizes)
 
 

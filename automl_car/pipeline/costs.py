@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from automl_car.catalog.manager import Catalog
+from automl_car.joint import part_recipes
 from automl_car.pipeline.bundle_parts import frozen_key, own_params
 from automl_car.records import Recipe
 from automl_car.store import read_model
@@ -50,16 +51,22 @@ class Costs:
         passes: dict[object, float] = {}
         squares: dict[Square, float] = {}
         for use in uses:
-            for view in _views(use):
-                square = self._square(use, view)
-                squares[square] = self._of_square(square)
-                for network in _networks(use):
-                    passes[network, use.recipe.image_size, view] = self._of_network(use)
+            for part in self._parts(use):
+                for view in _views(part):
+                    square = self._square(part, view)
+                    squares[square] = self._of_square(square)
+                    for network in _networks(part):
+                        passes[network, part.recipe.image_size, view] = self._of_network(part)
         return sum(passes.values()) + sum(squares.values())
 
     def kind(self, use: Use) -> object:
         """Equal for trials that take equally long."""
         return (*_architecture(use.recipe), use.recipe.tuning, len(use.folds), _views(use))
+
+    def _parts(self, use: Use) -> list[Use]:
+        """The same of each backbone alone, where several work side by side."""
+        backbones = self._catalog.parts(use.recipe.backbone)
+        return [replace(use, recipe=recipe) for recipe in part_recipes(use.recipe, backbones)]
 
     def _of_network(self, use: Use) -> float:
         """What one tuned network of an architecture takes, each of them takes; and so for frozen ones."""

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from automl_car.catalog.joint import single
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config
 from automl_car.data.checkup import Checkup
@@ -60,6 +61,7 @@ def check_machine(
     Args:
         log: file for what the training process prints.
     """
+    backbones = single(backbones)
     space = make_space(
         catalog,
         backbones,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from automl_car.catalog.joint import is_joint, parts_of
 from automl_car.catalog.manager import load_catalog
 from automl_car.config import Config
 from automl_car.data.survey import Survey, survey_photos
 from automl_car.errors import AutomlCarError
 from automl_car.fold_records import Machine, Speed, SpeedTask
-from automl_car.pipeline.choices import largest_size, pick_augmentations, pick_backbones, pick_tunings
+from automl_car.pipeline.choices import join_backbones, largest_size, pick_augmentations, pick_backbones, pick_tunings
 from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.reading import read_photos
@@ -88,11 +89,12 @@ def plan(workspace: Workspace, config: Config, *, sample: bool, view: View, log:
         dataset = read_photos(workspace, config, sample=sample, view=view)
         side = max(largest_size(config, catalog, backbones), 32)
         survey = survey_photos(dataset.root, [*dataset.train_paths, *dataset.test_paths], short_side=side)
+        tunings = pick_tunings(config, executor.machine)
         space = make_space(
             catalog,
-            backbones,
+            join_backbones(backbones, tunings, catalog, config),
             pick_augmentations(catalog, config),
-            pick_tunings(config, executor.machine),
+            tunings,
             config.space,
             config.training,
             seed=config.search.seed,
@@ -122,7 +124,7 @@ def _rows(
     workspace: Workspace, config: Config, space: Space, dataset: Dataset, executor: Executor, view: View
 ) -> Iterator[PlanRow]:
     counts = cost.Counts(len(dataset.train_paths), len(dataset.test_paths), config.data.folds)
-    recipes = [default_recipe(space, tuning, name) for tuning in space.tunings for name in space.backbones]
+    recipes = [default_recipe(space, tuning, name) for tuning in space.tunings for name in space.backbones_for(tuning)]
     for done, recipe in enumerate(recipes):
         view.progress(f"measuring {recipe.backbone}", done, len(recipes))
         task = SpeedTask(
@@ -134,7 +136,10 @@ def _rows(
             step=config.training.step,
         )
         try:
-            yield _row(recipe, executor.measure(task).result(), counts)
+            row = _row(recipe, executor.measure(task).result(), counts)
+            # Side by side, backbones have the features that those have that work alone.
+            has_others = is_joint(recipe.backbone) and set(parts_of(recipe.backbone)) <= set(space.backbones)
+            yield replace(row, features_seconds=0.0) if has_others else row
         except AutomlCarError as error:  # one that is too large for this machine says nothing about the others
             yield PlanRow(recipe.backbone, recipe.tuning, recipe.image_size, recipe.epochs, problem=error.message)
     view.progress("measuring", len(recipes), len(recipes))

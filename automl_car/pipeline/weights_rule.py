@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from automl_car.catalog.joint import parts_of
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Backbone
 from automl_car.config import Config
@@ -55,10 +56,10 @@ def require_allowed_study(workspace: Workspace, config: Config, study: str, cata
     trials = [*complete_trials(found), *(trial for trial in found.get_trials() if INTERRUPTED in trial.user_attrs)]
     reasons = {}
     for recipe in (trial.user_attrs.get("recipe", {}) for trial in trials):
-        name = recipe.get("backbone", "")
-        day = catalog.backbones[name].weights_date if name in catalog.backbones else None
-        if why := _why(day, recipe.get("weights", "pretrained"), config):
-            reasons[name] = why
+        for name in parts_of(recipe.get("backbone", "")):
+            day = catalog.backbones[name].weights_date if name in catalog.backbones else None
+            if why := _why(day, recipe.get("weights", "pretrained"), config):
+                reasons[name] = why
     if reasons:
         raise StudyError(
             f"Study `{study}` has trials of {', '.join(f'`{name}` ({why})' for name, why in sorted(reasons.items()))}, "

@@ -25,7 +25,7 @@ def print_bundle(made: Bundled) -> None:
     )
     for member in bundle.members:
         numbers = (member.image_size, member.views, len(member.networks))
-        backbone = member.networks[0].backbone + (" (frozen)" if member.head else "")
+        backbone = member.backbone + (" (frozen)" if member.head else "")
         members.add_row(member.name, backbone, *map(str, numbers), f"{member.weight:.3f}")
     console.print(members)
     console.print()
@@ -61,7 +61,7 @@ def bundle_json(made: Bundled) -> dict[str, Any]:
         "members": [
             {
                 "name": member.name,
-                "backbone": member.networks[0].backbone,
+                "backbone": member.backbone,
                 "frozen": bool(member.head),
                 "image_size": member.image_size,
                 "views": member.views,

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from types import CodeType
 
 from automl_car.catalog.guarded import culprit_of
+from automl_car.catalog.joint import is_joint, parts_of
 from automl_car.errors import AutomlCarError, ExecutorError, PluginError
 from automl_car.records import Recipe
 
@@ -23,7 +24,7 @@ _FROM_OUTSIDE = (-signal.SIGTERM, -signal.SIGINT, *([-signal.SIGKILL] if hasattr
 
 def used(recipe: Recipe) -> tuple[str, ...]:
     """Names of what plugins offer for a recipe; a head is trained without an augmentation."""
-    return (recipe.backbone,) if recipe.tuning == "head" else (recipe.backbone, recipe.augmentation)
+    return parts_of(recipe.backbone) if recipe.tuning == "head" else (recipe.backbone, recipe.augmentation)
 
 
 def blame(error: BaseException, recipe: Recipe) -> tuple[str, ...]:
@@ -36,18 +37,32 @@ def blame(error: BaseException, recipe: Recipe) -> tuple[str, ...]:
     from automl_car.training.folding import fold_batch_norm
     from automl_car.training.step import Passes
 
+    backbone = _at_work(error, recipe)
     doors = {
         augment.__code__: recipe.augmentation,
         build_transform.__code__: recipe.augmentation,
-        Passes.forward.__code__: recipe.backbone,
-        Passes.backward.__code__: recipe.backbone,
-        fold_batch_norm.__code__: recipe.backbone,
+        Passes.forward.__code__: backbone,
+        Passes.backward.__code__: backbone,
+        fold_batch_norm.__code__: backbone,
     }
     if name := _last_door(error, doors):
         return (name,)
     if f'"{augment.__code__.co_filename}"' in str(error):  # a loader process tells its traceback as text
         return (recipe.augmentation,)
-    return (recipe.backbone,) if isinstance(error, PluginError) else ()
+    return parts_of(backbone) if isinstance(error, PluginError) else ()
+
+
+def _at_work(error: BaseException, recipe: Recipe) -> str:
+    """Of several backbones side by side the one whose features were computed."""
+    from automl_car.training.work import Work
+
+    step = error.__traceback__ if is_joint(recipe.backbone) else None
+    while step is not None:
+        if step.tb_frame.f_code is Work._features.__code__:
+            name: str = step.tb_frame.f_locals["backbone"].name
+            return name
+        step = step.tb_next
+    return recipe.backbone
 
 
 def _last_door(error: BaseException, doors: Mapping[CodeType, str]) -> str | None:
@@ -73,7 +88,7 @@ def culprits(error: AutomlCarError, recipe: Recipe, working: Collection[str]) ->
     if code in _FROM_OUTSIDE and not hung:
         return ()
     if code == HUNG_BACKBONE:
-        return (recipe.backbone,)
+        return parts_of(recipe.backbone)
     if code == HUNG_AUGMENTATION:
         return (recipe.augmentation,)
     suspects = used(recipe)

@@ -15,6 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from automl_car.catalog.joint import is_joint
 from automl_car.errors import AutomlCarError
 from automl_car.fold_records import SpeedTask
 from automl_car.records import GainPer
@@ -86,15 +87,18 @@ class Chooser:
     def _arms(self, tally: Tally) -> list[Arm]:
         """All arms: heads by the size of their photos, fine-tunings by the log loss of the backbone's best head.
 
+        Heads on several backbones come after those on one.
+
         Without those of plugins that were left out.
         """
         space, strikes = self._job.space, self._job.strikes
         heads = {name: min(tally.losses.get(Arm("head", name), ())[:1], default=math.inf) for name in space.backbones}
-        arms = [Arm(tuning, name) for tuning in strikes.tunings(space) for name in strikes.backbones(space)]
+        left = set(strikes.backbones(space))
+        arms = [Arm(way, name) for way in strikes.tunings(space) for name in space.backbones_for(way) if name in left]
 
         def order(arm: Arm) -> tuple[Any, ...]:
             if arm.tuning == "head":
-                return (0, min(space.head_sizes[arm.backbone]), arm.backbone)
+                return (0, is_joint(arm.backbone), min(space.head_sizes[arm.backbone]), arm.backbone)
             return (1, heads[arm.backbone], min(space.full_sizes[arm.backbone]), arm.backbone)
 
         return sorted(arms, key=order)

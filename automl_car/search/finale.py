@@ -76,7 +76,8 @@ class Finale:
         The folds that the clock lets it finish join the ensemble where they pay. None when not even one fits.
         """
         space = self._job.space
-        backbones = self._job.strikes.backbones(space)
+        left = self._job.strikes.backbones(space)
+        backbones = [name for name in space.backbones_for("full") if name in left]
         if not backbones or not self._job.strikes.augmentations(space):
             return None
         backbone = min(backbones, key=lambda name: (space.head_sizes[name][0], name))

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from automl_car.catalog.joint import is_joint
 from automl_car.records import Recipe, Tuning
 from automl_car.search.space import Range, Space, suggest_recipe
 
@@ -25,14 +26,14 @@ DEFAULTS: Mapping[str, float] = {
 
 
 def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
-    """Parameters of the trials that come first, the smallest images first.
+    """Parameters of the trials that come first, the smallest images first, and backbones side by side after them.
 
     Where both tunings are searched these are heads, whose log losses then decide the order of `fine_tunings`.
 
     Args:
         sizes: image size by backbone, for the order.
     """
-    order = sorted(space.backbones, key=lambda name: (sizes[name], name))
+    order = sorted(space.backbones, key=lambda name: (is_joint(name), sizes[name], name))
     if "head" in space.tunings:
         return tuple(default_params(space, "head", backbone) for backbone in order)
     return fine_tunings(space, order)

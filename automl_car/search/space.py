@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from automl_car.catalog.joint import is_joint, parts_of, single
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Param, ParamValue
 from automl_car.config import SpaceConfig, TrainingConfig
-from automl_car.errors import WeightsError
+from automl_car.errors import ConfigError, WeightsError
+from automl_car.joint import joint_size
 from automl_car.records import Recipe, Tuning, fingerprint
 
 Range = float | tuple[float, float]
@@ -45,7 +47,8 @@ class Space:
     """All that the trials of one study may choose from.
 
     Attributes:
-        backbones, augmentations: sorted names.
+        backbones, augmentations: sorted names; several backbones side by side have one name (`catalog/joint.py`), are
+            searched as heads alone, and come behind those that work alone.
         tunings: "head", "full" or both.
         ranges: a number, or (low, high), by parameter name.
         full_sizes, head_sizes: image sizes in pixels to choose from, by backbone.
@@ -89,6 +92,10 @@ class Space:
             "versions": dict(self.versions),
         }
 
+    def backbones_for(self, tuning: Tuning) -> tuple[str, ...]:
+        """Those that can be tuned in this way."""
+        return tuple(name for name in self.backbones if tuning == "head" or not is_joint(name))
+
     def still_offers(self, recipe: Recipe) -> bool:
         """Whether the plugins that a recipe was made with are there, as they were."""
         if recipe.backbone not in self.backbones or recipe.backbone_version != self.versions.get(recipe.backbone, ""):
@@ -120,18 +127,19 @@ def make_space(
         photo_side: median short side of the photos in pixels; fine-tuning does not enlarge photos beyond the next
             multiple of 32, which would cost time and add nothing. Frozen networks are used at their own size.
     """
-    chosen = [catalog.backbone(name) for name in sorted(backbones)]
+    alone = [catalog.backbone(name) for name in single(backbones)]
+    parts = {name: catalog.parts(name) for name in sorted(backbones, key=in_order)}
     pictured = [catalog.augmentation(name) for name in sorted(augmentations)]
     own = -(-photo_side // 32) * 32
     return Space(
-        backbones=tuple(sorted(backbones)),
+        backbones=tuple(parts),
         augmentations=tuple(sorted(augmentations)),
         tunings=tunings,
         ranges=_ranges(space),
-        full_sizes={b.name: _sizes(space, min(b.image_size, own)) for b in chosen},
-        head_sizes={b.name: _sizes(space, b.image_size) for b in chosen},
+        full_sizes={b.name: _sizes(space, min(b.image_size, own)) for b in alone if b.name in parts},
+        head_sizes={name: _sizes(space, joint_size(theirs)) for name, theirs in parts.items()},
         views=(space.views,) if isinstance(space.views, int) else tuple(sorted(set(space.views))),
-        params={b.name: b.params for b in chosen} | {a.name: a.params for a in pictured},
+        params={b.name: b.params for b in alone} | {a.name: a.params for a in pictured},
         fixed={
             "epochs": training.epochs,
             "batch_size": training.batch_size,
@@ -146,16 +154,27 @@ def make_space(
         },
         weights={name: weights_of(training, name) for name in sorted(backbones)},
         weights_digests={name: _digest(weights_of(training, name)) for name in sorted(backbones)},
-        default_lr={b.name: training.learning_rate or b.default_lr for b in chosen},
+        default_lr={b.name: training.learning_rate or b.default_lr for b in alone if b.name in parts},
         versions={n: version for n in sorted({*backbones, *augmentations}) if (version := catalog.version_of(n))},
     )
 
 
 def weights_of(training: TrainingConfig, backbone: str) -> str:
-    """The `weights` setting that applies to one backbone: "pretrained", "random" or a file."""
-    if isinstance(training.weights, dict):
-        return training.weights.get(backbone, "pretrained")
-    return training.weights
+    """The `weights` setting that applies to one backbone: "pretrained", "random" or a file.
+
+    Raises:
+        ConfigError: the settings say different things, or name a file, of several backbones side by side.
+    """
+    if not isinstance(training.weights, dict):
+        found = {training.weights}
+    else:
+        found = {training.weights.get(part, "pretrained") for part in parts_of(backbone)}
+    if is_joint(backbone) and found not in ({"pretrained"}, {"random"}):
+        raise ConfigError(
+            f"`training.weights` of `{backbone}` is {' and '.join(sorted(found))}.",
+            hint="backbones side by side are all pretrained, or all random.",
+        )
+    return found.pop()
 
 
 def _digest(weights: str) -> str:
@@ -253,7 +272,18 @@ def _network(space: Space, backbone: str) -> dict[str, str]:
 
 
 def _defaults(space: Space, backbone: str) -> tuple[tuple[str, ParamValue], ...]:
-    return tuple(sorted((f"{backbone}.{param.name}", param.default) for param in space.params.get(backbone, ())))
+    return tuple(
+        sorted(
+            (f"{part}.{param.name}", param.default)
+            for part in parts_of(backbone)
+            for param in space.params.get(part, ())
+        )
+    )
+
+
+def in_order(backbone: str) -> tuple[bool, str]:
+    """Backbones that work alone, by name, and then those side by side, whose features they compute."""
+    return is_joint(backbone), backbone
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 
+from automl_car.catalog.joint import parts_of
 from automl_car.errors import AutomlCarError, StudyError
 from automl_car.records import Recipe, Tuning
 from automl_car.search import blame
@@ -65,7 +66,7 @@ class Strikes:
     # ---- what is left ----
 
     def backbones(self, space: Space) -> tuple[str, ...]:
-        return tuple(name for name in space.backbones if name not in self.left_out)
+        return tuple(name for name in space.backbones if not self.left_out.intersection(parts_of(name)))
 
     def augmentations(self, space: Space) -> tuple[str, ...]:
         return tuple(name for name in space.augmentations if name not in self.left_out)

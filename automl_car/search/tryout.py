@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from automl_car.catalog.guarded import blaming
+from automl_car.catalog.joint import parts_of
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.state import left_alone
+from automl_car.joint import part_recipes
 from automl_car.records import Recipe
 from automl_car.search.blame import HUNG_AUGMENTATION, HUNG_BACKBONE
 
@@ -36,14 +38,17 @@ class TryOut:
         """
         from automl_car.contract import TO_BE_TRAINED, TO_MAKE_PICTURES, check_augmentation, check_backbone
 
-        if self._is_new(recipe.backbone, catalog):
-            with blaming(recipe.backbone), _limited(time_limit, recipe.backbone, HUNG_BACKBONE):
-                check_backbone(catalog.backbone(recipe.backbone), image_size=recipe.image_size, rules=TO_BE_TRAINED)
+        parts = catalog.parts(recipe.backbone)
+        for part, own in zip(parts, part_recipes(recipe, parts), strict=True):
+            if self._is_new(part.name, catalog):
+                with blaming(part.name), _limited(time_limit, part.name, HUNG_BACKBONE):
+                    check_backbone(part, image_size=own.image_size, rules=TO_BE_TRAINED)
         if recipe.tuning == "full" and self._is_new(recipe.augmentation, catalog):
             with blaming(recipe.augmentation), _limited(time_limit, recipe.augmentation, HUNG_AUGMENTATION):
                 augmentation = catalog.augmentation(recipe.augmentation)
                 check_augmentation(augmentation, image_size=recipe.image_size, rules=TO_MAKE_PICTURES)
-        self._passed |= {(name, catalog.version_of(name)) for name in (recipe.backbone, recipe.augmentation)}
+        tried = (*parts_of(recipe.backbone), recipe.augmentation)
+        self._passed |= {(name, catalog.version_of(name)) for name in tried}
 
     def _is_new(self, name: str, catalog: Catalog) -> bool:
         version = catalog.version_of(name)

@@ -28,6 +28,7 @@ except ImportError:  # Windows, which has no such limits
 
 from automl_car.errors import AutomlCarError, ExecutorError, PluginError, StoreError
 from automl_car.fold_records import FoldTask, Machine, SpeedTask
+from automl_car.joint import part_recipes
 from automl_car.lifetime import end_with_parent, watch_parent
 from automl_car.pulse import pulse, pulses
 from automl_car.search.beats import BEAT_SECONDS, Beat
@@ -145,7 +146,9 @@ def _work(task: FoldTask | SpeedTask, bring: Callable[[str], None], line: _Line)
     try:
         prepared = _prepared(task.directory, task.cache)
         if task.recipe.tuning == "head":
-            bring(features_key(catalog.backbone(task.recipe.backbone), task.recipe, prepared))
+            parts = catalog.parts(task.recipe.backbone)
+            for part, recipe in zip(parts, part_recipes(task.recipe, parts), strict=True):
+                bring(features_key(part, recipe, prepared))
         return train_fold(task, catalog, prepared, line.send)
     except StoreError:  # what is damaged is read anew
         _prepared.cache_clear()

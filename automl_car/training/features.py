@@ -38,6 +38,7 @@ from automl_car.training.model import build_model, classifier, feature_extractor
 from automl_car.training.parts import Parting, Parts
 from automl_car.training.photos import Pick
 from automl_car.training.room import Room, free_memory
+from automl_car.training.rows import FeatureArray
 from automl_car.training.step import Passes
 from automl_car.training.viewing import view_batches
 from automl_car.training.views import View
@@ -52,10 +53,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """By view: train float16 (N, D) and test float16 (T, D), memory-mapped and read-only."""
+    """By view: train float16 (N, D) and test float16 (T, D), memory-mapped and read-only; see also `side_by_side`."""
 
-    train: tuple[NDArray[np.float16], ...]
-    test: tuple[NDArray[np.float16], ...]
+    train: tuple[FeatureArray, ...]
+    test: tuple[FeatureArray, ...]
 
 
 def frozen_features(

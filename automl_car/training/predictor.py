@@ -1,6 +1,7 @@
 """The networks of a bundle: squares of photos in, each member's logits out.
 
 Members that look at the same squares share their normalisation, and members with the same frozen backbone its passes.
+A head on several backbones is the sum of a head on each.
 """
 
 from __future__ import annotations
@@ -8,19 +9,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from automl_car.bundle_records import BundleMember, BundleNetwork
+from automl_car.bundle_records import BundleMember, BundleNetwork, Sight
 from automl_car.catalog.manager import Catalog
+from automl_car.catalog.records import Backbone
 from automl_car.errors import BundleError, PluginError
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.folding import inference_passes
 from automl_car.training.head import LinearHead
-from automl_car.training.model import feature_extractor
+from automl_car.training.model import classifier, feature_extractor
 from automl_car.training.photos import Normaliser
 from automl_car.training.rows import raise_to
 from automl_car.training.squares import Square
@@ -90,8 +93,8 @@ def answers(
         images = images.flip(3) if look.mirrored else images
         for network, members in look.networks:
             answer = forward(network, images)
-            for place in members:
-                part = takers[place].part(answer)
+            for place, part_of in members:
+                part = takers[place].part(answer, part_of)
                 totals[place] = totals[place] + part if place in totals else part
     return [taker.logits(totals[place]) for place, taker in enumerate(takers)]
 
@@ -115,33 +118,47 @@ class Taker:
 
     Attributes:
         name: of the trial.
-        answers: how many they are.
+        answers: how many they are; of backbones side by side, how many each gives.
         head: that is put on their mean; None where they are logits.
         power: that features are raised to before.
+        side_by_side: whether the head is on several backbones.
     """
 
     name: str
     answers: int
     head: LinearHead | None
     power: float
+    side_by_side: bool = False
 
-    def part(self, answer: Tensor) -> Tensor:
+    def part(self, answer: Tensor, columns: Columns) -> Tensor:
+        """What one answer adds to the total; `columns` are those of the head that are on the network's features."""
         if self.head is None:
             return answer
         # Heads learned from features that had been rounded to half precision on their way through the cache.
-        return raise_to(answer.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().float(), self.power)
+        features = raise_to(answer.clamp(-_LARGEST_HALF, _LARGEST_HALF).half().float(), self.power)
+        return features @ self.head.weight[:, columns.first : columns.last].T if self.side_by_side else features
 
     def logits(self, total: Tensor) -> Tensor:
         mean = total / self.answers
-        return mean if self.head is None else self.head(mean)
+        if self.head is None:
+            return mean
+        return mean + self.head.bias if self.side_by_side else self.head(mean)
+
+
+class Columns(NamedTuple):
+    """From the first one to before the last one."""
+
+    first: int
+    last: int
 
 
 def _take_up(member: BundleMember, read: Read, device: torch.device) -> Taker:
-    head = None
-    if member.head:
-        tensors = from_safetensors(read(member.head))
-        head = LinearHead(tensors["weight"].to(device), tensors["bias"].to(device))
-    return Taker(member.name, len(member.networks) * len(_views(member)), head, member.power)
+    views = len(_views(member))
+    if not member.head:
+        return Taker(member.name, len(member.networks) * views, None, member.power)
+    tensors = from_safetensors(read(member.head))
+    head = LinearHead(tensors["weight"].to(device), tensors["bias"].to(device))
+    return Taker(member.name, views, head, member.power, side_by_side=len(member.networks) > 1)
 
 
 def _views(member: BundleMember) -> tuple[View, ...]:
@@ -158,48 +175,58 @@ class Look:
     square: Square
     mirrored: bool
     normalise: Normaliser
-    networks: list[tuple[Passes, list[int]]] = field(default_factory=list)
+    networks: list[tuple[Passes, list[tuple[int, Columns]]]] = field(default_factory=list)
 
 
 def _plan(
     members: Sequence[BundleMember], num_classes: int, read: Read, catalog: Catalog, device: torch.device
 ) -> list[Look]:
     looks: dict[object, Look] = {}
-    built: dict[BundleNetwork, Passes] = {}
+    built: dict[BundleNetwork, tuple[Passes, int]] = {}
     for place, member in enumerate(members):
+        first = 0
         for network in member.networks:
-            if network not in built:
-                model = _build(network, num_classes, read, catalog, frozen=bool(member.head))
-                built[network] = inference_passes(model, member.image_size, device)
-        for view in _views(member):
-            square = Square(member.image_size, member.interpolation, view.side)
-            key = (square, view.mirrored, member.mean, member.std)
-            if key not in looks:
-                looks[key] = Look(square, view.mirrored, _normaliser(member, catalog, device))
-            for network in member.networks:
-                _join(looks[key], built[network], place)
+            sight = member.sight_of(network)
+            same = dataclasses.replace(network, sight=None)
+            if same not in built:
+                model, width = _build(network, num_classes, read, catalog, frozen=bool(member.head))
+                built[same] = inference_passes(model, sight.image_size, device), width
+            passes, width = built[same]
+            columns, first = Columns(first, first + width), first + width
+            for view in _views(member):
+                look = _look(looks, sight, view, catalog.backbone(network.backbone), device)
+                _join(look, passes, (place, columns))
     return list(looks.values())
 
 
-def _join(look: Look, network: Passes, member: int) -> None:
+def _look(looks: dict[object, Look], sight: Sight, view: View, backbone: Backbone, device: torch.device) -> Look:
+    """The look of a network at a view, which it may share with others."""
+    square = Square(sight.image_size, sight.interpolation, view.side)
+    key = (square, view.mirrored, sight.mean, sight.std)
+    if key not in looks:
+        normaliser = Normaliser(dataclasses.replace(backbone, mean=sight.mean, std=sight.std), device)
+        looks[key] = Look(square, view.mirrored, normaliser)
+    return looks[key]
+
+
+def _join(look: Look, network: Passes, taker: tuple[int, Columns]) -> None:
     for known, takers in look.networks:
         if known is network:
-            takers.append(member)
+            takers.append(taker)
             return
-    look.networks.append((network, [member]))
+    look.networks.append((network, [taker]))
 
 
-def _normaliser(member: BundleMember, catalog: Catalog, device: torch.device) -> Normaliser:
-    backbone = catalog.backbone(member.networks[0].backbone)
-    return Normaliser(dataclasses.replace(backbone, mean=member.mean, std=member.std), device)
-
-
-def _build(network: BundleNetwork, num_classes: int, read: Read, catalog: Catalog, *, frozen: bool) -> nn.Module:
+def _build(
+    network: BundleNetwork, num_classes: int, read: Read, catalog: Catalog, *, frozen: bool
+) -> tuple[nn.Module, int]:
+    """The network, and how many features its last layer has or would have."""
     name = network.backbone
     backbone = catalog.backbone(name)
     tensors = from_safetensors(read(network.file))
     try:
         model: nn.Module = backbone.build(num_classes, pretrained=False, **dict(network.params))
+        width = classifier(model, num_classes).in_features
         model = feature_extractor(model, num_classes) if frozen else model
         model.load_state_dict(tensors, strict=True)
     except Exception as error:  # plugin code may raise anything
@@ -208,4 +235,4 @@ def _build(network: BundleNetwork, num_classes: int, read: Read, catalog: Catalo
             f"The plugin of `{name}` does not build the network of this bundle: {type(error).__name__}: {reason}",
             hint="bundle.json names the versions that the bundle was made with; install those.",
         ) from error
-    return model
+    return model, width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,14 @@ from torch import Tensor
 from automl_car.records import IntArray
 
 CPU = torch.device("cpu")
+
+
+class FeatureArray(Protocol):
+    """An array of features (N, D), of which rows can be taken."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +36,7 @@ class Rows:
         chunk: rows that are in memory at a time.
     """
 
-    views: Sequence[NDArray[np.floating[Any]]]
+    views: Sequence[FeatureArray]
     rows: IntArray
     power: float = 1.0
     device: torch.device = CPU
@@ -40,7 +48,7 @@ class Rows:
     @property
     def width(self) -> int:
         """D."""
-        return int(self.views[0].shape[1])
+        return self.views[0].shape[1]
 
     def only(self, mask: NDArray[np.bool_]) -> Rows:
         """Those rows where the mask (n,) is true."""
@@ -76,7 +84,7 @@ class Rows:
         for start in range(0, len(self.rows), self.chunk):
             yield slice(start, min(start + self.chunk, len(self.rows)))
 
-    def _load(self, view: NDArray[np.floating[Any]], part: slice) -> Tensor:
+    def _load(self, view: FeatureArray, part: slice) -> Tensor:
         return raise_to(torch.from_numpy(view[self.rows[part]]).to(self.device).float(), self.power)
 
 

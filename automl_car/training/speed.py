@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from automl_car.catalog.manager import Catalog
 from automl_car.fold_records import Speed, SpeedTask
+from automl_car.joint import part_recipes
 from automl_car.memory import give_back_memory
 from automl_car.training import device as devices
 from automl_car.training.choose_step import example_batch, measured_steps, pick_step, time_fitting
@@ -30,14 +30,14 @@ def measure_speed(task: SpeedTask, catalog: Catalog) -> Speed:
     device = devices.pick_device()
     give_back_memory()
     devices.reset_peak_memory(device)
-    model = build_model(catalog.backbone(task.recipe.backbone), task.recipe, task.num_classes)
     measure = _measure_head if task.recipe.tuning == "head" else _measure_full
-    speed = measure(task, catalog, model, device)
+    speed = measure(task, catalog, device)
     return replace(speed, peak_memory_bytes=devices.peak_memory_bytes(device))
 
 
-def _measure_full(task: SpeedTask, catalog: Catalog, model: nn.Module, device: torch.device) -> Speed:
+def _measure_full(task: SpeedTask, catalog: Catalog, device: torch.device) -> Speed:
     recipe, backbone = task.recipe, catalog.backbone(task.recipe.backbone)
+    model = build_model(backbone, recipe, task.num_classes)
     images, targets = example_batch(recipe, task.num_classes, device)
     if task.step == "plain":
         measured = time_fitting(model, plain_step(device), (images, targets), device)
@@ -49,14 +49,18 @@ def _measure_full(task: SpeedTask, catalog: Catalog, model: nn.Module, device: t
     return Speed(1 / measured.seconds, _forward_per_second(network, images))
 
 
-def _measure_head(task: SpeedTask, catalog: Catalog, model: nn.Module, device: torch.device) -> Speed:
-    width = classifier(model, task.num_classes).in_features
-    network = inference_passes(feature_extractor(model, task.num_classes), task.recipe.image_size, device)
-    images, _ = example_batch(replace(task.recipe, batch_size=_FEATURES_BATCH), task.num_classes, device)
-    forward = _forward_per_second(network, images)
+def _measure_head(task: SpeedTask, catalog: Catalog, device: torch.device) -> Speed:
+    parts = catalog.parts(task.recipe.backbone)
+    width, seconds = 0, 0.0
+    for part, recipe in zip(parts, part_recipes(task.recipe, parts), strict=True):
+        model = build_model(part, recipe, task.num_classes)
+        width += classifier(model, task.num_classes).in_features
+        network = inference_passes(feature_extractor(model, task.num_classes), recipe.image_size, device)
+        images, _ = example_batch(replace(recipe, batch_size=_FEATURES_BATCH), task.num_classes, device)
+        seconds += 1 / _forward_per_second(network, images)
     host = torch.device("cpu") if device.type == "mps" else device
     setup, epoch, rows = _head_seconds(task, width, host)
-    return Speed(rows / epoch, forward, setup=setup * (task.images / task.recipe.epochs) / rows)
+    return Speed(rows / epoch, 1 / seconds, setup=setup * (task.images / task.recipe.epochs) / rows)
 
 
 def _head_seconds(task: SpeedTask, width: int, device: torch.device) -> tuple[float, float, int]:

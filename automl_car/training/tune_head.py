@@ -17,7 +17,7 @@ from automl_car.records import IntArray
 from automl_car.training.head import LinearHead, predict
 from automl_car.training.health import NotFiniteError, refuse_logits, refuse_weights
 from automl_car.training.refine import train_head
-from automl_car.training.rows import Rows
+from automl_car.training.rows import FeatureArray, Rows
 from automl_car.training.views import view_counts
 from automl_car.training.work import Predicted, Trained, Work
 
@@ -36,7 +36,7 @@ def tune_head(work: Work) -> Generator[Epoch, None, Trained]:
     device = torch.device("cpu") if work.device.type == "mps" else work.device
     began = time.monotonic()
 
-    def rows(views: Sequence[NDArray[np.float16]], chosen: IntArray) -> Rows:
+    def rows(views: Sequence[FeatureArray], chosen: IntArray) -> Rows:
         return Rows(views, chosen, recipe.power, device)
 
     def predicted_by(head: LinearHead, some: Rows) -> NDArray[np.float32]:

@@ -15,12 +15,14 @@ from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Backbone
 from automl_car.data.prepare import Prepared
 from automl_car.fold_records import Epoch, FoldTask, Progress
-from automl_car.records import IntArray
+from automl_car.joint import part_recipes
+from automl_car.records import IntArray, Recipe
 from automl_car.training.checkpoint import versions
 from automl_car.training.clock import Clock
 from automl_car.training.features import Features, frozen_features
 from automl_car.training.photos import Pick
 from automl_car.training.resume import Checkpoints
+from automl_car.training.side_by_side import side_by_side
 from automl_car.training.views import choose_views
 
 Report = Callable[[Epoch | Progress], None]
@@ -48,7 +50,7 @@ class Work:
 
     @property
     def backbone(self) -> Backbone:
-        """The recipe's."""
+        """The recipe's; a head may have several, see `features`."""
         return self.catalog.backbone(self.task.recipe.backbone)
 
     @property
@@ -84,23 +86,28 @@ class Work:
         return self.prepared.dataset.num_classes
 
     def features(self, views: int) -> Features:
-        """Features of the first `views` views of all photos, computed if they are not in the cache."""
-        clock, size = self.clock.start(), self.task.recipe.image_size
+        """Features of the first `views` views of all photos, computed if they are not in the cache.
+
+        Those of several backbones stand side by side.
+        """
+        parts = self.catalog.parts(self.task.recipe.backbone)
+        recipes = part_recipes(self.task.recipe, parts)
+        return side_by_side([self._features(*part, views) for part in zip(parts, recipes, strict=True)])
+
+    def _features(self, backbone: Backbone, recipe: Recipe, views: int) -> Features:
+        clock = self.clock.start()
 
         def progress(done: int, total: int) -> None:
             clock.check(done / total)
-            self.report(Progress(f"features of {self.backbone.name} at {size} px", done, total))
+            self.report(Progress(f"features of {backbone.name} at {recipe.image_size} px", done, total))
 
         def waiting() -> None:
             nonlocal clock
             clock = self.clock.start()  # what this process has to do begins after that
             clock.check(0.0)
 
-        recipe = self.task.recipe
         chosen = choose_views(views, flip=recipe.flip)
-        return frozen_features(
-            self.backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress, waiting
-        )
+        return frozen_features(backbone, recipe, chosen, self.prepared, self.task.cache, self.device, progress, waiting)
 
     @property
     def checkpoints(self) -> Checkpoints:
