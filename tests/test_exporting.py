@@ -107,7 +107,7 @@ def _weights(catalog: Catalog) -> dict[str, bytes]:
         "weights/frozen.safetensors": to_safetensors(feature_extractor(networks[0], 3).state_dict()),
         "weights/head.safetensors": to_safetensors({"weight": 5 * torch.randn(3, 12), "bias": torch.randn(3)}),
         "weights/beside.safetensors": to_safetensors(feature_extractor(beside, 3).state_dict()),
-        "weights/beside-head.safetensors": to_safetensors({"weight": 5 * torch.randn(3, 24), "bias": torch.randn(3)}),
+        "weights/beside-head.safetensors": to_safetensors({"weight": torch.randn(3, 24), "bias": torch.randn(3)}),
         "weights/full-1.safetensors": to_safetensors(networks[1].state_dict()),
         "weights/full-2.safetensors": to_safetensors(networks[2].state_dict()),
     }
