@@ -89,7 +89,9 @@ class SearchConfig(_Section):
     tuning: Literal["auto", "head", "full", "both"] = Field(
         "auto", description="head: a linear head on a frozen backbone; full: all of it; auto: by machine and time"
     )
-    backbones: Names = Field("auto", description="names, or auto: all whose weights are on this machine")
+    backbones: Names = Field(
+        "auto", description="names, a+b for a head on both, or auto: all with weights on this machine, also together"
+    )
     augmentations: Names = Field("auto", description="names, or auto: all")
     startup_trials: Count = Field(10, description="random trials before TPE takes over")
     warm_start: Annotated[str, Field(min_length=1)] | None = Field(
