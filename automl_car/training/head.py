@@ -4,7 +4,8 @@ Linear discriminant analysis (Fisher, 1936) with a shrunk covariance within clas
 softened by a temperature that fits held-out rows. Memory does not grow with the number of rows: they are read a chunk
 at a time, twice. The first pass sums up the classes, the second one the covariance of what is left when each row's
 class mean is taken off; in a single pass the difference of two large sums would lose the digits that matter. Products
-of a chunk are float32, sums over chunks float64.
+of some chunks are summed up in float32, and those sums in float64. The discriminant without the held-out rows comes
+from the same two passes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from automl_car.training.mapped import spill
 from automl_car.training.rows import Rows
 
 _HOLDOUT = 5  # one row in so many decides the temperature
+_ROWS_IN_FLOAT32 = 1024  # that are summed up before they go to float64, which takes as long as their products
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,18 @@ def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: fl
     Raises:
         DivergedError: the features are too large or too alike for a discriminant.
     """
+    labels = labels.to(rows.device)
     held_out = np.arange(len(rows)) % _HOLDOUT == 0
-    trial = _fit(rows.only(~held_out), labels[~held_out], num_classes, shrinkage)
-    logits = predict(trial.head, rows.only(held_out), scratch)
-    temperature = fit_temperature(logits, labels[held_out].numpy())
-    fitted = _fit(rows, labels, num_classes, shrinkage)
+    learning, held = _Part.of(rows, labels, ~held_out, num_classes), _Part.of(rows, labels, held_out, num_classes)
+    whole = learning.sums + held.sums
+    near = whole.means.float()
+    scatter = learning.scatter(near)
+    # Around its own means, not around those of all rows.
+    apart = learning.sums.means - near.double()
+    trial = _solve(scatter - (apart * learning.sums.counts).T @ apart, learning.sums, shrinkage)
+    logits = predict(trial.head, held.rows, scratch)
+    temperature = fit_temperature(logits, held.labels.cpu().numpy())
+    fitted = _solve(scatter.add_(held.scatter(near)), whole, shrinkage)
     head = LinearHead(fitted.head.weight / temperature, fitted.head.bias / temperature)
     return Discriminant(head, fitted.centre, fitted.factor)
 
@@ -79,42 +88,75 @@ def predict(head: LinearHead, rows: Rows, scratch: Path) -> NDArray[np.float32]:
     return spill(scratch, (head(features) for _, features in rows.means())).numpy()
 
 
-def _fit(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float) -> Discriminant:
-    """Without a temperature."""
-    labels = labels.to(rows.device)
-    means, centre = _class_means(rows, labels, num_classes)
-    covariance = _covariance(rows, labels, means)
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Of some rows: sums float64 (C, D) of each class, and counts float64 (C, 1); a view of a photo is a row."""
+
+    sums: Tensor
+    counts: Tensor
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(self.sums + other.sums, self.counts + other.counts)
+
+    @property
+    def centre(self) -> Tensor:
+        """Mean (D,) of all rows."""
+        return self.sums.sum(0) / self.counts.sum()
+
+    @property
+    def means(self) -> Tensor:
+        """Means (C, D) of the classes; of one without rows, that of all rows."""
+        return torch.where(self.counts > 0, self.sums / self.counts.clamp(min=1), self.centre)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some of the rows, with their labels on the device of the rows."""
+
+    rows: Rows
+    labels: Tensor
+    sums: _Sums
+
+    @classmethod
+    def of(cls, rows: Rows, labels: Tensor, mask: NDArray[np.bool_], num_classes: int) -> _Part:
+        some, theirs = rows.only(mask), labels[torch.from_numpy(mask).to(labels.device)]
+        sums = torch.zeros(num_classes, rows.width, dtype=torch.float64, device=rows.device)
+        for part, features in some.by_view():
+            sums.index_add_(0, theirs[part], features.double())
+        counts = torch.bincount(theirs, minlength=num_classes)[:, None] * len(rows.views)
+        return cls(some, theirs, _Sums(sums, counts.double()))
+
+    def scatter(self, means: Tensor) -> Tensor:
+        """Sum float64 (D, D) of (x - m)(x - m)' over the rows, where m float32 is one of the `means` (C, D)."""
+        width, device = self.rows.width, self.rows.device
+        total = torch.zeros(width, width, dtype=torch.float64, device=device)
+        some, waiting = torch.zeros(width, width, device=device), 0
+        for part, features in self.rows.by_view():
+            features -= means[self.labels[part]]
+            some.addmm_(features.T, features)
+            waiting += len(features)
+            if waiting >= _ROWS_IN_FLOAT32:
+                total += some
+                some.zero_()
+                waiting = 0
+        return total.add_(some)
+
+
+def _solve(scatter: Tensor, sums: _Sums, shrinkage: float) -> Discriminant:
+    """The discriminant of rows with these sums and this scatter within classes, without a temperature."""
+    means = sums.means
+    covariance = scatter / sums.counts.sum()
     scale = covariance.diagonal().mean().clamp(min=1e-12)
     covariance.mul_(1 - shrinkage).diagonal().add_(shrinkage * scale + 1e-6 * scale)
     factor = _cholesky(covariance)
     # weight = S^-1 m, bias = -m' S^-1 m / 2, with S = factor @ factor.T
     weight = torch.cholesky_solve(means.T, factor).T  # (C, D)
     bias = -0.5 * (weight * means).sum(1)
-    return Discriminant(LinearHead(weight.float(), bias.float()), centre.float(), factor.float())
+    return Discriminant(LinearHead(weight.float(), bias.float()), sums.centre.float(), factor.float())
 
 
 def _cholesky(covariance: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(covariance)
-    if int(failed) or not bool(torch.isfinite(factor).all()):
+    if int(failed) or not bool(torch.isfinite(factor.diagonal()).all()):  # what is not finite gets there
         raise DivergedError("The covariance of the features within classes cannot be factored: it is not finite.")
     return factor  # type: ignore[no-any-return]
-
-
-def _class_means(rows: Rows, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Means float64 (C, D) of the classes and (D,) of all rows."""
-    sums = torch.zeros(num_classes, rows.width, dtype=torch.float64, device=rows.device)
-    for part, features in rows.by_view():
-        sums.index_add_(0, labels[part], features.double())
-    counts = torch.bincount(labels, minlength=num_classes)[:, None] * len(rows.views)
-    centre = sums.sum(0) / counts.sum()
-    return torch.where(counts > 0, sums / counts.clamp(min=1), centre), centre
-
-
-def _covariance(rows: Rows, labels: Tensor, means: Tensor) -> Tensor:
-    """Within classes, float64 (D, D)."""
-    total = torch.zeros(rows.width, rows.width, dtype=torch.float64, device=rows.device)
-    near = means.float()
-    for part, features in rows.by_view():
-        features -= near[labels[part]]
-        total += features.T @ features
-    return total.div_(len(rows) * len(rows.views))
