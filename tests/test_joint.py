@@ -172,15 +172,19 @@ def _lites(*more: str) -> tuple[str, ...]:
     return (*(f"efficientnet_lite{number}" for number in range(3)), *more)
 
 
-def test_heads_get_all_backbones_side_by_side_where_nothing_is_named(toy_catalog: Catalog) -> None:
+def test_heads_get_two_and_more_backbones_side_by_side_where_nothing_is_named(toy_catalog: Catalog) -> None:
     found = join_backbones(_lites(), ("head",), toy_catalog, load_config(None))
-    assert found == (*_lites(), "+".join(_lites()))
+    assert found == (*_lites(), "+".join(_lites()[:2]), "+".join(_lites()))
 
 
 def test_of_many_those_of_the_largest_images_stand_side_by_side(toy_catalog: Catalog) -> None:
     found = join_backbones(_lites("eva02_large", "resnet50"), ("head",), toy_catalog, load_config(None))
-    # 448, 260 and 240 pixels; of the others, with 224, the first by name.
-    assert found[-1] == "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2+eva02_large"
+    # 448, 260 and 240 pixels; of the others, with 224, the first by name. The smallest images begin.
+    assert found[-3:] == (
+        "efficientnet_lite0+efficientnet_lite1",
+        "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2",
+        "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2+eva02_large",
+    )
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,9 @@ def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, .
 def join_backbones(
     names: tuple[str, ...], tunings: tuple[Tuning, ...], catalog: Catalog, config: Config
 ) -> tuple[str, ...]:
-    """The backbones to search and, where heads are and the settings leave the choice, those with a head on all of them.
+    """The backbones to search and, where heads are and the settings leave the choice, heads on two of them, three, four.
 
-    Of many, those of the largest images work side by side, which tend to be the strongest.
+    Of many, those of the largest images work side by side, which tend to be the strongest; the quickest of them begin.
 
     Raises:
         ConfigError: backbones side by side were asked for, which only heads can have, and no heads.
@@ -46,8 +46,10 @@ def join_backbones(
     pretrained = [name for name in names if weights_of(config.training, name) == "pretrained"]
     if config.search.backbones != "auto" or "head" not in tunings or len(pretrained) < 2:
         return names
-    largest = sorted(pretrained, key=lambda name: (-catalog.backbone(name).image_size, name))
-    return (*names, joint_name(largest[:MOST_SIDE_BY_SIDE]))
+    sides = {name: catalog.backbone(name).image_size for name in pretrained}
+    largest = sorted(pretrained, key=lambda name: (-sides[name], name))[:MOST_SIDE_BY_SIDE]
+    quickest = sorted(largest, key=lambda name: (sides[name], name))
+    return (*names, *(joint_name(quickest[:count]) for count in range(2, len(quickest) + 1)))
 
 
 def _pick_named(catalog: Catalog, config: Config) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from automl_car.catalog.joint import is_joint
+from automl_car.catalog.joint import parts_of
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import Config
 from automl_car.data.prepare import Prepared
@@ -176,7 +176,7 @@ def _first(workspace: Workspace, config: Config, job: Job, view: View) -> tuple[
     heads = "head" in job.space.tunings
     sizes = job.space.head_sizes if heads else job.space.full_sizes
     smallest = {name: min(sizes[name]) for name in job.space.backbones}
-    order = sorted(smallest, key=lambda name: (is_joint(name), smallest[name], name))
+    order = sorted(smallest, key=lambda name: (len(parts_of(name)), smallest[name], name))
     tuning: Tuning = "head" if heads else "full"
     first = (*first_trials(job.space, smallest), *portfolio_trials(job.space, order, tunings=(tuning,)))
     if config.search.warm_start is None:

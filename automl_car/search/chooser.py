@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.catalog.joint import is_joint
+from automl_car.catalog.joint import parts_of
 from automl_car.errors import AutomlCarError
 from automl_car.fold_records import SpeedTask
 from automl_car.records import GainPer
@@ -98,7 +98,7 @@ class Chooser:
 
         def order(arm: Arm) -> tuple[Any, ...]:
             if arm.tuning == "head":
-                return (0, is_joint(arm.backbone), min(space.head_sizes[arm.backbone]), arm.backbone)
+                return (0, len(parts_of(arm.backbone)), min(space.head_sizes[arm.backbone]), arm.backbone)
             return (1, heads[arm.backbone], min(space.full_sizes[arm.backbone]), arm.backbone)
 
         return sorted(arms, key=order)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from automl_car.catalog.joint import is_joint
+from automl_car.catalog.joint import parts_of
 from automl_car.records import Recipe, Tuning
 from automl_car.search.space import Range, Space, suggest_recipe
 
@@ -33,7 +33,7 @@ def first_trials(space: Space, sizes: Mapping[str, int]) -> tuple[dict[str, Any]
     Args:
         sizes: image size by backbone, for the order.
     """
-    order = sorted(space.backbones, key=lambda name: (is_joint(name), sizes[name], name))
+    order = sorted(space.backbones, key=lambda name: (len(parts_of(name)), sizes[name], name))
     if "head" in space.tunings:
         return tuple(default_params(space, "head", backbone) for backbone in order)
     return fine_tunings(space, order)

@@ -281,9 +281,9 @@ def _defaults(space: Space, backbone: str) -> tuple[tuple[str, ParamValue], ...]
     )
 
 
-def in_order(backbone: str) -> tuple[bool, str]:
+def in_order(backbone: str) -> tuple[int, str]:
     """Backbones that work alone, by name, and then those side by side, whose features they compute."""
-    return is_joint(backbone), backbone
+    return len(parts_of(backbone)), backbone
 
 
 @dataclass(frozen=True)
