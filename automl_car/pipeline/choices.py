@@ -31,7 +31,7 @@ def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, .
 def join_backbones(
     names: tuple[str, ...], tunings: tuple[Tuning, ...], catalog: Catalog, config: Config
 ) -> tuple[str, ...]:
-    """The backbones to search and, where heads are and the settings leave the choice, two of them together, three, four.
+    """The backbones to search and, for heads where nothing is named, two of them together, three, four.
 
     Of many, those of the largest images work side by side, which tend to be the strongest; the quickest of them begin.
 
