@@ -90,7 +90,7 @@ class SearchConfig(_Section):
         "auto", description="head: a linear head on a frozen backbone; full: all of it; auto: by machine and time"
     )
     backbones: Names = Field(
-        "auto", description="names, a+b for a head on both, or auto: all with weights on this machine, also together"
+        "auto", description="names, also a+b for a head on both; auto: all whose weights are on this machine"
     )
     augmentations: Names = Field("auto", description="names, or auto: all")
     startup_trials: Count = Field(10, description="random trials before TPE takes over")

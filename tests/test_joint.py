@@ -19,7 +19,7 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import ConfigError, DivergedError, PluginError
 from automl_car.fold_records import FoldTask, Progress
 from automl_car.joint import part_recipes
-from automl_car.pipeline.choices import join_backbones, largest_size, pick_backbones
+from automl_car.pipeline.choices import largest_size, pick_backbones, require_heads
 from automl_car.records import Recipe
 from automl_car.search.blame import blame, used
 from automl_car.search.first import first_trials
@@ -168,38 +168,6 @@ def test_weights_that_differ_are_refused() -> None:
     assert weights_of(TrainingConfig(weights="random"), NAME) == "random"
 
 
-def _lites(*more: str) -> tuple[str, ...]:
-    return (*(f"efficientnet_lite{number}" for number in range(3)), *more)
-
-
-def test_heads_get_two_and_more_backbones_side_by_side_where_nothing_is_named(toy_catalog: Catalog) -> None:
-    found = join_backbones(_lites(), ("head",), toy_catalog, load_config(None))
-    assert found == (*_lites(), "+".join(_lites()[:2]), "+".join(_lites()))
-
-
-def test_of_many_those_of_the_largest_images_stand_side_by_side(toy_catalog: Catalog) -> None:
-    found = join_backbones(_lites("eva02_large", "resnet50"), ("head",), toy_catalog, load_config(None))
-    # 448, 260 and 240 pixels; of the others, with 224, the first by name. The smallest images begin.
-    assert found[-3:] == (
-        "efficientnet_lite0+efficientnet_lite1",
-        "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2",
-        "efficientnet_lite0+efficientnet_lite1+efficientnet_lite2+eva02_large",
-    )
-
-
-@pytest.mark.parametrize(
-    ("tunings", "settings"),
-    [
-        (("full",), {}),
-        (("head",), {"search.backbones": ["efficientnet_lite0", "efficientnet_lite1"]}),
-        (("head",), {"training.weights": {name: "random" for name in _lites()[:2]}}),
-    ],
-    ids=["no heads", "named ones", "one pretrained"],
-)
-def test_else_they_stay_alone(toy_catalog: Catalog, tunings: Any, settings: dict[str, Any]) -> None:
-    assert join_backbones(_lites(), tunings, toy_catalog, load_config(None, settings)) == _lites()
-
-
 class _View:
     def note(self, text: str) -> None: ...
 
@@ -208,13 +176,13 @@ def test_a_person_may_name_them(toy_catalog: Catalog) -> None:
     config = load_config(None, {"search.backbones": ["toy_large+toy", "toy"]})
     names = pick_backbones(toy_catalog, config, _View())  # type: ignore[arg-type]
     assert names == ("toy", NAME)
-    assert join_backbones(names, ("head",), toy_catalog, config) == names
+    require_heads(names, ("full", "head"))
     assert largest_size(config, toy_catalog, names) == 32
 
 
-def test_named_ones_need_heads(toy_catalog: Catalog) -> None:
+def test_they_need_heads() -> None:
     with pytest.raises(ConfigError, match=r"`toy\+toy_large` can only have a head") as error:
-        join_backbones((NAME,), ("full",), toy_catalog, load_config(None))
+        require_heads((NAME,), ("full",))
     assert "--tuning head" in str(error.value.hint)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config, told_settings
 from automl_car.data.prepare import Prepared
-from automl_car.pipeline.choices import join_backbones, pick_deadline, pick_tunings
+from automl_car.pipeline.choices import pick_deadline, pick_tunings, require_heads
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import View
 from automl_car.search.executor import Executor
@@ -45,9 +45,10 @@ def begin(
         StudyError: the study was made from other data, or its database cannot be opened.
     """
     tunings = pick_tunings(config, executor.machine)
+    require_heads(backbones, tunings)
     choices = make_space(
         catalog,
-        join_backbones(backbones, tunings, catalog, config),
+        backbones,
         augmentations,
         tunings,
         config.space,

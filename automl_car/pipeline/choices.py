@@ -15,8 +15,6 @@ from automl_car.pipeline.weights_rule import kept_out, note_files, require_allow
 from automl_car.records import Tuning
 from automl_car.search.space import weights_of
 
-# Backbones side by side at most: the covariance of their features grows with the square of their number.
-MOST_SIDE_BY_SIDE = 4
 # Of a time limit, what is kept back for the ensemble and the submission.
 RESERVED_SHARE, RESERVED_SECONDS = 0.02, 10.0
 
@@ -28,28 +26,13 @@ def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, .
     return names
 
 
-def join_backbones(
-    names: tuple[str, ...], tunings: tuple[Tuning, ...], catalog: Catalog, config: Config
-) -> tuple[str, ...]:
-    """The backbones to search and, for heads where nothing is named, two of them together, three, four.
-
-    Of many, those of the largest images work side by side, which tend to be the strongest; the quickest of them begin.
-
-    Raises:
-        ConfigError: backbones side by side were asked for, which only heads can have, and no heads.
-    """
+def require_heads(names: tuple[str, ...], tunings: tuple[Tuning, ...]) -> None:
+    """Raise ConfigError where several backbones are to work side by side, and no heads are searched."""
     if "head" not in tunings and (wrong := [name for name in names if is_joint(name)]):
         raise ConfigError(
             f"`{wrong[0]}` can only have a head (`search.tuning`): several backbones are not fine-tuned together.",
             hint="name them one by one, or let heads be searched: `--tuning head` or `--tuning both`.",
         )
-    pretrained = [name for name in names if weights_of(config.training, name) == "pretrained"]
-    if config.search.backbones != "auto" or "head" not in tunings or len(pretrained) < 2:
-        return names
-    sides = {name: catalog.backbone(name).image_size for name in pretrained}
-    largest = sorted(pretrained, key=lambda name: (-sides[name], name))[:MOST_SIDE_BY_SIDE]
-    quickest = sorted(largest, key=lambda name: (sides[name], name))
-    return (*names, *(joint_name(quickest[:count]) for count in range(2, len(quickest) + 1)))
 
 
 def _pick_named(catalog: Catalog, config: Config) -> tuple[str, ...]:
