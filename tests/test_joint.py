@@ -19,7 +19,7 @@ from automl_car.data.prepare import Prepared
 from automl_car.errors import ConfigError, DivergedError, PluginError
 from automl_car.fold_records import FoldTask, Progress
 from automl_car.joint import part_recipes
-from automl_car.pipeline.choices import largest_size, pick_backbones, require_heads
+from automl_car.pipeline.choices import largest_size, pick_backbones, tunings_of
 from automl_car.records import Recipe
 from automl_car.search.blame import blame, used
 from automl_car.search.first import first_trials
@@ -176,14 +176,18 @@ def test_a_person_may_name_them(toy_catalog: Catalog) -> None:
     config = load_config(None, {"search.backbones": ["toy_large+toy", "toy"]})
     names = pick_backbones(toy_catalog, config, _View())  # type: ignore[arg-type]
     assert names == ("toy", NAME)
-    require_heads(names, ("full", "head"))
+    assert tunings_of(names, ("full", "head")) == ("full", "head")
     assert largest_size(config, toy_catalog, names) == 32
 
 
 def test_they_need_heads() -> None:
     with pytest.raises(ConfigError, match=r"`toy\+toy_large` can only have a head") as error:
-        require_heads((NAME,), ("full",))
+        tunings_of((NAME,), ("full",))
     assert "--tuning head" in str(error.value.hint)
+
+
+def test_alone_they_leave_nothing_to_fine_tune() -> None:
+    assert tunings_of((NAME,), ("full", "head")) == ("head",)
 
 
 def test_none_stands_beside_itself(toy_catalog: Catalog) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from automl_car.catalog.manager import Catalog
 from automl_car.config import Config, told_settings
 from automl_car.data.prepare import Prepared
-from automl_car.pipeline.choices import pick_deadline, pick_tunings, require_heads
+from automl_car.pipeline.choices import pick_deadline, pick_tunings, tunings_of
 from automl_car.pipeline.loading import pick_workers
 from automl_car.pipeline.outcome import View
 from automl_car.search.executor import Executor
@@ -43,14 +43,13 @@ def begin(
 
     Raises:
         StudyError: the study was made from other data, or its database cannot be opened.
+        ConfigError: backbones are to work side by side, and no heads are searched.
     """
-    tunings = pick_tunings(config, executor.machine)
-    require_heads(backbones, tunings)
     choices = make_space(
         catalog,
         backbones,
         augmentations,
-        tunings,
+        tunings_of(backbones, pick_tunings(config, executor.machine)),
         config.space,
         config.training,
         seed=config.search.seed,

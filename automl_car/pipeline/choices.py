@@ -26,15 +26,6 @@ def pick_backbones(catalog: Catalog, config: Config, view: View) -> tuple[str, .
     return names
 
 
-def require_heads(names: tuple[str, ...], tunings: tuple[Tuning, ...]) -> None:
-    """Raise ConfigError where several backbones are to work side by side, and no heads are searched."""
-    if "head" not in tunings and (wrong := [name for name in names if is_joint(name)]):
-        raise ConfigError(
-            f"`{wrong[0]}` can only have a head (`search.tuning`): several backbones are not fine-tuned together.",
-            hint="name them one by one, or let heads be searched: `--tuning head` or `--tuning both`.",
-        )
-
-
 def _pick_named(catalog: Catalog, config: Config) -> tuple[str, ...]:
     names = _pick("backbones", config.search.backbones, (), lambda name: _look_up(name, catalog))
     require_allowed(tuple(catalog.backbone(name) for name in single(names)), config)
@@ -93,6 +84,21 @@ def pick_tunings(config: Config, machine: Callable[[], Machine]) -> tuple[Tuning
     if config.search.tuning == "auto":
         return ("head",) if machine().device == "cpu" else ("full", "head")
     return (config.search.tuning,)
+
+
+def tunings_of(names: tuple[str, ...], tunings: tuple[Tuning, ...]) -> tuple[Tuning, ...]:
+    """Those of the tunings that some backbone of these names can have: several side by side only have heads.
+
+    Raises:
+        ConfigError: backbones are to work side by side, and no heads are searched.
+    """
+    beside = [name for name in names if is_joint(name)]
+    if beside and "head" not in tunings:
+        raise ConfigError(
+            f"`{beside[0]}` can only have a head (`search.tuning`): several backbones are not fine-tuned together.",
+            hint="name them one by one, or let heads be searched: `--tuning head` or `--tuning both`.",
+        )
+    return ("head",) if len(beside) == len(names) else tunings
 
 
 def largest_size(config: Config, catalog: Catalog, backbones: tuple[str, ...]) -> int:

@@ -14,7 +14,7 @@ from automl_car.config import Config
 from automl_car.data.survey import Survey, survey_photos
 from automl_car.errors import AutomlCarError
 from automl_car.fold_records import Machine, Speed, SpeedTask
-from automl_car.pipeline.choices import largest_size, pick_augmentations, pick_backbones, pick_tunings, require_heads
+from automl_car.pipeline.choices import largest_size, pick_augmentations, pick_backbones, pick_tunings, tunings_of
 from automl_car.pipeline.executing import open_executor
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.reading import read_photos
@@ -89,13 +89,11 @@ def plan(workspace: Workspace, config: Config, *, sample: bool, view: View, log:
         dataset = read_photos(workspace, config, sample=sample, view=view)
         side = max(largest_size(config, catalog, backbones), 32)
         survey = survey_photos(dataset.root, [*dataset.train_paths, *dataset.test_paths], short_side=side)
-        tunings = pick_tunings(config, executor.machine)
-        require_heads(backbones, tunings)
         space = make_space(
             catalog,
             backbones,
             pick_augmentations(catalog, config),
-            tunings,
+            tunings_of(backbones, pick_tunings(config, executor.machine)),
             config.space,
             config.training,
             seed=config.search.seed,

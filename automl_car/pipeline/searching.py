@@ -187,4 +187,5 @@ def _first(workspace: Workspace, config: Config, job: Job, view: View) -> tuple[
 
 
 def _wants_finale(config: Config, job: Job) -> bool:
-    return config.search.tuning == "auto" and job.space.tunings == ("head",) and job.deadline is not None
+    heads_alone = config.search.tuning == "auto" and job.space.tunings == ("head",)
+    return heads_alone and job.deadline is not None and bool(job.space.backbones_for("full"))

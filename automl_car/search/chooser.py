@@ -87,9 +87,7 @@ class Chooser:
     def _arms(self, tally: Tally) -> list[Arm]:
         """All arms: heads by the size of their photos, fine-tunings by the log loss of the backbone's best head.
 
-        Heads on several backbones come after those on one.
-
-        Without those of plugins that were left out.
+        Heads on several backbones come after those on one. Without those of plugins that were left out.
         """
         space, strikes = self._job.space, self._job.strikes
         heads = {name: min(tally.losses.get(Arm("head", name), ())[:1], default=math.inf) for name in space.backbones}
@@ -137,6 +135,8 @@ class Chooser:
             return
         tally = self._tally()
         order = [arm.backbone for arm in self._arms(tally) if arm.tuning == "full"]
+        if not order:  # what can be fine-tuned was left out
+            return
         has_ended = Arm("head", order[0]) in tally.losses
         why = ", whose head is the best so far" if has_ended else ""
         self._view.note(f"fine-tuning begins with {order[0]}{why}")

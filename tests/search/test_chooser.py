@@ -96,6 +96,23 @@ def test_heads_come_first_and_their_log_losses_decide_the_order_of_fine_tunings(
     assert both.view.notes == [f"fine-tuning begins with {order[0]}, whose head is the best so far"]
 
 
+def test_several_backbones_together_get_heads_after_each_alone_and_no_fine_tuning(
+    desk: Desk, make_space: Callable[..., Space]
+) -> None:
+    desk.space = make_space(
+        tunings=("full", "head"),
+        backbones=("large", "small", "large+small"),
+        head_sizes={"large": (256,), "small": (224,), "large+small": (256,)},
+        weights=dict.fromkeys(("large", "small", "large+small"), "random"),
+        weights_digests=dict.fromkeys(("large", "small", "large+small"), ""),
+    )
+    desk.executor.train = lambda task: {"small": 0.5, "large": 0.4}.get(task.recipe.backbone, 0.3)
+    arms = _arms(_search(desk, 14))
+    assert arms[:3] == [("head", "small"), ("head", "large"), ("head", "large+small")]
+    assert arms.count(("head", "large+small")) > 1
+    assert ("full", "large+small") not in arms
+
+
 def test_the_first_fine_tunings_come_once_however_often_the_search_is_started(both: Desk) -> None:
     for trials in (2, 4, 6):
         _search(both, trials)
