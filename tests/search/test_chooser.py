@@ -14,6 +14,7 @@ from automl_car.fold_records import FoldResult, FoldTask, Speed, SpeedTask
 from automl_car.search.chooser import Chooser
 from automl_car.search.cost import Counts
 from automl_car.search.evidence import FOLD_LOSSES
+from automl_car.search.first import first_trials
 from automl_car.search.pruning import PruningRule
 from automl_car.search.space import Space
 from automl_car.search.study import INTERRUPTED, OVERRIDES
@@ -106,6 +107,7 @@ def test_several_backbones_together_get_heads_after_each_alone_and_no_fine_tunin
         weights=dict.fromkeys(("large", "small", "large+small"), "random"),
         weights_digests=dict.fromkeys(("large", "small", "large+small"), ""),
     )
+    desk.first = first_trials(desk.space, {"large": 256, "small": 224, "large+small": 256})
     desk.executor.train = lambda task: {"small": 0.5, "large": 0.4}.get(task.recipe.backbone, 0.3)
     arms = _arms(_search(desk, 14))
     assert arms[:3] == [("head", "small"), ("head", "large"), ("head", "large+small")]
