@@ -210,38 +210,31 @@ def test_all_of_them_are_suspects(toy_catalog: Catalog) -> None:
     assert used(HEAD) == ("toy", "toy_large")
 
 
+def _with_large(catalog: Catalog, forward: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]) -> Catalog:
+    """The catalog with another `toy_large`, which computes this."""
+
+    class Network(torch.nn.Module):
+        def __init__(self, classes: int) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(3, classes)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return forward(self.head, images)
+
+    large = Backbone("toy_large", lambda classes, *, pretrained=True: Network(classes), image_size=32)
+    return replace(catalog, backbones={**catalog.backbones, "toy_large": large})
+
+
 def test_the_one_whose_network_fails_is_blamed(toy_catalog: Catalog, train: Callable[..., FoldTask]) -> None:
-    def build(classes: int, *, pretrained: bool = True) -> torch.nn.Module:
-        class Fails(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.head = torch.nn.Linear(3, classes)
+    def forward(head: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        raise KeyError("no")
 
-            def forward(self, images: torch.Tensor) -> torch.Tensor:
-                raise KeyError("no")
-
-        return Fails()
-
-    broken = Backbone("toy_large", build, image_size=32)
-    catalog = replace(toy_catalog, backbones={**toy_catalog.backbones, "toy_large": broken})
     with pytest.raises(KeyError) as error:
-        train(HEAD, catalog=catalog)
+        train(HEAD, catalog=_with_large(toy_catalog, forward))
     assert blame(error.value, HEAD) == ("toy_large",)
 
 
 def test_features_that_are_not_finite_name_the_backbone(toy_catalog: Catalog, train: Callable[..., FoldTask]) -> None:
-    def build(classes: int, *, pretrained: bool = True) -> torch.nn.Module:
-        class Infinite(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.head = torch.nn.Linear(3, classes)
-
-            def forward(self, images: torch.Tensor) -> torch.Tensor:
-                return self.head(images.mean((2, 3)) * torch.inf)
-
-        return Infinite()
-
-    broken = Backbone("toy_large", build, image_size=32)
-    catalog = replace(toy_catalog, backbones={**toy_catalog.backbones, "toy_large": broken})
+    infinite = _with_large(toy_catalog, lambda head, images: head(images.mean((2, 3)) * torch.inf))
     with pytest.raises(DivergedError, match="Features of `toy_large` at 32 px are not finite"):
-        train(HEAD, catalog=catalog)
+        train(HEAD, catalog=infinite)
