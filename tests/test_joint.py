@@ -23,8 +23,9 @@ from automl_car.pipeline.choices import largest_size, pick_backbones, tunings_of
 from automl_car.records import Recipe
 from automl_car.search.blame import blame, used
 from automl_car.search.first import first_trials
-from automl_car.search.space import Space, make_space, weights_of
+from automl_car.search.space import Space, make_space
 from automl_car.search.strikes import Strikes
+from automl_car.search.weights import weights_of
 from automl_car.store import read_model
 from automl_car.training.checkpoint import from_safetensors
 from automl_car.training.fold import train_fold

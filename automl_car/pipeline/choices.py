@@ -13,7 +13,7 @@ from automl_car.fold_records import Machine
 from automl_car.pipeline.outcome import View
 from automl_car.pipeline.weights_rule import kept_out, note_files, require_allowed
 from automl_car.records import Tuning
-from automl_car.search.space import weights_of
+from automl_car.search.weights import weights_of
 
 # Of a time limit, what is kept back for the ensemble and the submission.
 RESERVED_SHARE, RESERVED_SECONDS = 0.02, 10.0

@@ -14,8 +14,8 @@ from automl_car.config import Config
 from automl_car.errors import ConfigError, NoStudyError, StudyError
 from automl_car.pipeline.outcome import View
 from automl_car.search.opening import read_study
-from automl_car.search.space import weights_of
 from automl_car.search.study import INTERRUPTED, complete_trials
+from automl_car.search.weights import weights_of
 from automl_car.workspace import Workspace
 
 

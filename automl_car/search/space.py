@@ -10,19 +10,17 @@ A setting with a single value is fixed and does not become a parameter.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from automl_car.catalog.joint import is_joint, parts_of, single
 from automl_car.catalog.manager import Catalog
 from automl_car.catalog.records import Param, ParamValue
 from automl_car.config import SpaceConfig, TrainingConfig
-from automl_car.errors import ConfigError, WeightsError
 from automl_car.joint import joint_size
 from automl_car.records import Recipe, Tuning, fingerprint
+from automl_car.search.weights import digest_of, weights_of
 
 Range = float | tuple[float, float]
 
@@ -153,41 +151,10 @@ def make_space(
             "seed": seed,
         },
         weights={name: weights_of(training, name) for name in sorted(backbones)},
-        weights_digests={name: _digest(weights_of(training, name)) for name in sorted(backbones)},
+        weights_digests={name: digest_of(weights_of(training, name)) for name in sorted(backbones)},
         default_lr={b.name: training.learning_rate or b.default_lr for b in alone if b.name in parts},
         versions={n: version for n in sorted({*backbones, *augmentations}) if (version := catalog.version_of(n))},
     )
-
-
-def weights_of(training: TrainingConfig, backbone: str) -> str:
-    """The `weights` setting that applies to one backbone: "pretrained", "random" or a file.
-
-    Raises:
-        ConfigError: the settings say different things, or name a file, of several backbones side by side.
-    """
-    if not isinstance(training.weights, dict):
-        found = {training.weights}
-    else:
-        found = {training.weights.get(part, "pretrained") for part in parts_of(backbone)}
-    if is_joint(backbone) and found not in ({"pretrained"}, {"random"}):
-        raise ConfigError(
-            f"`training.weights` of `{backbone}` is {' and '.join(sorted(found))}.",
-            hint="backbones side by side are all pretrained, or all random.",
-        )
-    return found.pop()
-
-
-def _digest(weights: str) -> str:
-    if weights in ("pretrained", "random"):
-        return ""
-    path = Path(weights)
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no weights file `{weights}` (`training.weights`).",
-            hint="name a .safetensors or .pth file, or say pretrained or random.",
-        )
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _ranges(space: SpaceConfig) -> dict[str, Range]:

@@ -14,7 +14,8 @@ from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.records import Recipe
 from automl_car.search.first import default_params, fine_tunings, first_trials
-from automl_car.search.space import Space, make_space, suggest_recipe, values_of, weights_of
+from automl_car.search.space import Space, make_space, suggest_recipe, values_of
+from automl_car.search.weights import weights_of
 
 BOTH = ("full", "head")
 
