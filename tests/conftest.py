@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from database_servers import MariaDB, Postgres, mysql_binaries, postgres_binaries
 from PIL import Image
+from stuck_exit import pytest_unconfigure as pytest_unconfigure
 
 from automl_car.catalog.manager import Catalog, load_catalog
 from automl_car.catalog.records import PluginSources
