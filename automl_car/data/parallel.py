@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
+
+from automl_car.threads import threads_of_its_own
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,16 +32,13 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         ['A', 'B', 'C']
     """
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="photos")
-    try:
+    with threads_of_its_own(workers, "photos") as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) >= _AHEAD * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def processors() -> int:

@@ -12,7 +12,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
+
+from automl_car.threads import threads_of_its_own
 
 T = TypeVar("T")
 
@@ -22,19 +25,16 @@ _LOWEST = 19  # of the priorities of setpriority(2)
 def ahead(items: Iterator[T]) -> Iterator[T]:
     """The items in their order, one of them made in advance; what making them raises is raised here."""
     end: Any = object()
-    thread = ThreadPoolExecutor(1, thread_name_prefix="ahead", initializer=step_back)
-    try:
+    with threads_of_its_own(1, "ahead", step_back) as thread:
         coming = thread.submit(next, items, end)
         while (item := coming.result()) is not end:
             coming = thread.submit(next, items, end)
             yield item
-    finally:
-        thread.shutdown(cancel_futures=True)
 
 
-def side_by_side(threads: int) -> ThreadPoolExecutor:
-    """Threads that share the work on one item; close it after use."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="picture", initializer=step_back)
+def side_by_side(threads: int) -> AbstractContextManager[ThreadPoolExecutor]:
+    """Threads that share the work on one item."""
+    return threads_of_its_own(threads, "picture", step_back)
 
 
 def for_each(pool: ThreadPoolExecutor, work: Callable[[int], None], count: int) -> None:
