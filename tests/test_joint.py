@@ -114,9 +114,9 @@ def test_a_head_on_them_is_the_head_on_their_concatenation(tmp_path: Path) -> No
     random = np.random.default_rng(1)
     views = [tuple(random.normal(size=(40, width)).astype(np.float16) for width in (4, 3)) for _ in range(2)]
     labels, rows = torch.arange(40) % 3, np.arange(40)
-    beside = fit_discriminant(Rows([SideBySide(view) for view in views], rows), labels, 3, 0.3, scratch=tmp_path)
+    beside = fit_discriminant(Rows([SideBySide(view) for view in views], rows), labels, 3, 0.3)
     whole = [np.concatenate(view, axis=1) for view in views]
-    expected = fit_discriminant(Rows(whole, rows), labels, 3, 0.3, scratch=tmp_path)
+    expected = fit_discriminant(Rows(whole, rows), labels, 3, 0.3)
     torch.testing.assert_close(beside.head.weight, expected.head.weight)
 
 

@@ -1,16 +1,15 @@
 """A linear head on features of the frozen backbone, in closed form.
 
 Linear discriminant analysis (Fisher, 1936) with a shrunk covariance within classes (shrinkage as in Friedman, 1989),
-softened by a temperature that fits held-out rows. Memory does not grow with the number of rows: they are read a chunk
-at a time, twice. The first pass sums up the classes, the second one the covariance of what is left when each row's
-class mean is taken off; in a single pass the difference of two large sums would lose the digits that matter. Products
-of some chunks are summed up in float32, and those sums in float64. The discriminant without the held-out rows comes
-from the same two passes.
+softened by a temperature that fits each photo as the discriminant without it sees it (`left_out.py`). Memory does not
+grow with the number of rows: they are read a chunk at a time, twice. The first pass sums up the classes, the second one
+the covariance of what is left when each row's class mean is taken off; in a single pass the difference of two large
+sums would lose the digits that matter. Products of some chunks are summed up in float32, and those sums in float64.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +19,13 @@ from torch import Tensor
 
 from automl_car.errors import DivergedError
 from automl_car.temperature import fit_temperature
+from automl_car.training.left_out import leave_one_out
 from automl_car.training.mapped import spill
 from automl_car.training.rows import Rows
 
-_HOLDOUT = 5  # one row in so many decides the temperature
+_JUDGED = 512  # photos that decide the temperature, at most
+_BLOCK = 640  # columns that are multiplied at a time
+_PRIOR = 2.0  # photos' worth of doubt, as for an ensemble: where few are all right by luck, they ask for certainty
 _ROWS_IN_FLOAT32 = 1024  # that are summed up before they go to float64, which takes as long as their products
 
 
@@ -54,7 +56,7 @@ class Discriminant:
     factor: Tensor
 
 
-def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float, *, scratch: Path) -> Discriminant:
+def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: float) -> Discriminant:
     """Linear discriminant analysis with a temperature.
 
     Args:
@@ -62,25 +64,27 @@ def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: fl
         labels: int64 (n,), on the host.
         num_classes: C; a class without rows gets the mean of all rows.
         shrinkage: share of the covariance that is replaced by a multiple of the identity of the same trace.
-        scratch: folder for a temporary file of logits.
 
     Raises:
         DivergedError: the features are too large or too alike for a discriminant.
     """
-    labels = labels.to(rows.device)
-    held_out = np.arange(len(rows)) % _HOLDOUT == 0
-    learning, held = _Part.of(rows, labels, ~held_out, num_classes), _Part.of(rows, labels, held_out, num_classes)
-    whole = learning.sums + held.sums
-    near = whole.means.float()
-    scatter = learning.scatter(near)
-    # Around its own means, not around those of all rows.
-    apart = learning.sums.means - near.double()
-    trial = _solve(scatter - (apart * learning.sums.counts).T @ apart, learning.sums, shrinkage)
-    logits = predict(trial.head, held.rows, scratch)
-    temperature = fit_temperature(logits, held.labels.cpu().numpy())
-    fitted = _solve(scatter.add_(held.scatter(near)), whole, shrinkage)
+    there = labels.to(rows.device)
+    sums = _sum_up(rows, there, num_classes)
+    means = sums.means
+    fitted = _solve(_scatter(rows, there, means.float()), sums, shrinkage)
+    temperature = _temperature(rows, labels, means.float(), fitted.factor, shrinkage)
     head = LinearHead(fitted.head.weight / temperature, fitted.head.bias / temperature)
     return Discriminant(head, fitted.centre, fitted.factor)
+
+
+def _temperature(rows: Rows, labels: Tensor, means: Tensor, factor: Tensor, shrinkage: float) -> float:
+    """The temperature that fits photos which the discriminant has not seen: each of some is left out."""
+    counts = torch.bincount(labels, minlength=len(means))
+    some = np.linspace(0, len(rows) - 1, min(len(rows), _JUDGED)).round().astype(np.int64)
+    weight = (1 - shrinkage) / (len(rows) * len(rows.views))
+    chosen = replace(rows, rows=rows.rows[some])
+    logits, theirs = leave_one_out(chosen, labels[torch.from_numpy(some)], means, counts, factor, weight)
+    return fit_temperature(logits, theirs, prior=_PRIOR) if len(theirs) else 1.0
 
 
 def predict(head: LinearHead, rows: Rows, scratch: Path) -> NDArray[np.float32]:
@@ -95,9 +99,6 @@ class _Sums:
     sums: Tensor
     counts: Tensor
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(self.sums + other.sums, self.counts + other.counts)
-
     @property
     def centre(self) -> Tensor:
         """Mean (D,) of all rows."""
@@ -109,43 +110,44 @@ class _Sums:
         return torch.where(self.counts > 0, self.sums / self.counts.clamp(min=1), self.centre)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some of the rows, with their labels on the device of the rows."""
+def _sum_up(rows: Rows, labels: Tensor, num_classes: int) -> _Sums:
+    sums = torch.zeros(num_classes, rows.width, dtype=torch.float64, device=rows.device)
+    for part, features in rows.by_view():
+        sums.index_add_(0, labels[part], features.double())
+    counts = torch.bincount(labels, minlength=num_classes)[:, None] * len(rows.views)
+    return _Sums(sums, counts.double())
 
-    rows: Rows
-    labels: Tensor
-    sums: _Sums
 
-    @classmethod
-    def of(cls, rows: Rows, labels: Tensor, mask: NDArray[np.bool_], num_classes: int) -> _Part:
-        some, theirs = rows.only(mask), labels[torch.from_numpy(mask).to(labels.device)]
-        sums = torch.zeros(num_classes, rows.width, dtype=torch.float64, device=rows.device)
-        for part, features in some.by_view():
-            sums.index_add_(0, theirs[part], features.double())
-        counts = torch.bincount(theirs, minlength=num_classes)[:, None] * len(rows.views)
-        return cls(some, theirs, _Sums(sums, counts.double()))
+def _scatter(rows: Rows, labels: Tensor, means: Tensor) -> Tensor:
+    """Sum of (x - m)(x - m)' over the rows, where m float32 is one of the `means` (C, D).
 
-    def scatter(self, means: Tensor) -> Tensor:
-        """Sum float64 (D, D) of (x - m)(x - m)' over the rows, where m float32 is one of the `means` (C, D)."""
-        width, device = self.rows.width, self.rows.device
-        total = torch.zeros(width, width, dtype=torch.float64, device=device)
-        some, waiting = torch.zeros(width, width, device=device), 0
-        for part, features in self.rows.by_view():
-            features -= means[self.labels[part]]
-            some.addmm_(features.T, features)
-            waiting += len(features)
-            if waiting >= _ROWS_IN_FLOAT32:
-                total += some
-                some.zero_()
-                waiting = 0
-        return total.add_(some)
+    Returns:
+        float64 (D, D), of which the lower triangle counts: it is symmetric, and half of it is twice as fast.
+    """
+    width, device = rows.width, rows.device
+    total = torch.zeros(width, width, dtype=torch.float64, device=device)
+    some, waiting = torch.zeros(width, width, device=device), 0
+    for part, features in rows.by_view():
+        features -= means[labels[part]]
+        for start in range(0, width, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            some[start:, block].addmm_(features[:, start:].T, features[:, block])
+        waiting += len(features)
+        if waiting >= _ROWS_IN_FLOAT32:
+            total += some
+            some.zero_()
+            waiting = 0
+    return total.add_(some)
 
 
 def _solve(scatter: Tensor, sums: _Sums, shrinkage: float) -> Discriminant:
-    """The discriminant of rows with these sums and this scatter within classes, without a temperature."""
+    """The discriminant of rows with these sums and this scatter within classes, without a temperature.
+
+    Args:
+        scatter: see `_scatter`; it is overwritten.
+    """
     means = sums.means
-    covariance = scatter / sums.counts.sum()
+    covariance = scatter.div_(sums.counts.sum())
     scale = covariance.diagonal().mean().clamp(min=1e-12)
     covariance.mul_(1 - shrinkage).diagonal().add_(shrinkage * scale + 1e-6 * scale)
     factor = _cholesky(covariance)

@@ -46,7 +46,7 @@ def train_head(
         seed: of the order.
         scratch: folder for temporary files, of 2 V n D bytes.
     """
-    start = fit_discriminant(rows, labels, num_classes, shrinkage, scratch=scratch)
+    start = fit_discriminant(rows, labels, num_classes, shrinkage)
     yield _mean_loss(start.head, rows, labels), start.head
     whitened = spill(scratch, _whiten(rows, start))  # (V n, D), the views one below the other
     # In coordinates z = L^-1 (x - centre), the head x -> W x + b reads z -> (W L) z + (b + W centre).

@@ -80,6 +80,15 @@ class Rows:
                 total += self._load(view, part)
             yield part, total.div_(len(self.views))
 
+    def together(self) -> Iterator[tuple[slice, Tensor]]:
+        """Chunks of all views.
+
+        Yields:
+            Which of the n rows, and their features float32 (V, b, D).
+        """
+        for part in self._parts():
+            yield part, torch.stack([self._load(view, part) for view in self.views])
+
     def _parts(self) -> Iterator[slice]:
         for start in range(0, len(self.rows), self.chunk):
             yield slice(start, min(start + self.chunk, len(self.rows)))

@@ -96,5 +96,4 @@ def _step(work: Work, model: nn.Module) -> Step:
 def _start_of_head(work: Work) -> LinearHead:
     labels = torch.from_numpy(np.asarray(work.prepared.dataset.labels)[work.training])
     rows = Rows(work.features(_START_VIEWS).train, work.training)
-    scratch = work.task.cache / "features"
-    return fit_discriminant(rows, labels, work.num_classes, _START_SHRINKAGE, scratch=scratch).head
+    return fit_discriminant(rows, labels, work.num_classes, _START_SHRINKAGE).head

@@ -42,7 +42,7 @@ def loss(head: LinearHead, rows: Rows, labels: Tensor) -> float:
 def test_training_begins_with_the_discriminant(tmp_path: Path) -> None:
     rows, labels = rows_and_labels()
     _, first = train(rows, labels, tmp_path)[0]
-    expected = fit_discriminant(rows, labels, CLASSES, 0.3, scratch=tmp_path).head
+    expected = fit_discriminant(rows, labels, CLASSES, 0.3).head
     torch.testing.assert_close(first.weight, expected.weight)
     torch.testing.assert_close(first.bias, expected.bias)
 
