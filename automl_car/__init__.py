@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 
 from automl_car.catalog import events
 from automl_car.catalog.hookspecs import hookimpl
-from automl_car.catalog.records import (
-    Augmentation,
-    Backbone,
-    ExecutorContext,
-    ExecutorKind,
-    Param,
-    PluginSources,
-    Setting,
-    Tracker,
-)
+from automl_car.catalog.params import Param, Setting
+from automl_car.catalog.records import Augmentation, Backbone, ExecutorContext, ExecutorKind, PluginSources, Tracker
 
 if TYPE_CHECKING:
     from automl_car.predicting import Model

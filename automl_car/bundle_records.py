@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from automl_car.catalog.joint import joint_name
-from automl_car.catalog.records import ParamValue
+from automl_car.catalog.params import ParamValue
 
 
 @dataclass(frozen=True)

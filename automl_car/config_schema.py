@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from automl_car.catalog.offering import bundled_executors, bundled_trackers
-from automl_car.catalog.records import ExecutorKind, Setting, Tracker
+from automl_car.catalog.params import Setting
+from automl_car.catalog.records import ExecutorKind, Tracker
 from automl_car.config import Config
 
 SCHEMA_FILE = "automl-car.schema.json"

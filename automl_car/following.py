@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from queue import SimpleQueue
 
 from automl_car.catalog.events import Event, SearchBegan, SearchEnded
-from automl_car.catalog.records import ExecutorKind, ParamValue, Tracker
+from automl_car.catalog.params import ParamValue
+from automl_car.catalog.records import ExecutorKind, Tracker
 from automl_car.catalog.words import describe_error
 
 CAPACITY = 1000  # events that may wait for a tracker; epochs come at some a second at most

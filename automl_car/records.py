@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.catalog.records import ParamValue
+from automl_car.catalog.params import ParamValue
 
 Tuning = Literal["head", "full"]
 GainPer = Literal["second", "trial"]

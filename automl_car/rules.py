@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from automl_car.catalog.records import Augmentation, Backbone, Param, ParamValue, default_values
+from automl_car.catalog.params import Param, ParamValue, default_values
+from automl_car.catalog.records import Augmentation, Backbone
 from automl_car.catalog.words import how_to_install
 from automl_car.errors import PluginError
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from automl_car.bundle_records import BundleMember, BundleNetwork, Sight
 from automl_car.catalog.manager import Catalog
-from automl_car.catalog.records import Backbone, ParamValue, own_values
+from automl_car.catalog.params import ParamValue, own_values
+from automl_car.catalog.records import Backbone
 from automl_car.ensemble_records import Ensemble, Member
 from automl_car.errors import PluginError, StudyError
 from automl_car.joint import part_recipes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from automl_car.catalog.records import ExecutorKind, ParamValue, Tracker
+from automl_car.catalog.params import ParamValue
+from automl_car.catalog.records import ExecutorKind, Tracker
 from automl_car.catalog.words import did_you_mean
 from automl_car.following import missing_modules
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.catalog.records import Augmentation, default_values
+from automl_car.catalog.params import default_values
+from automl_car.catalog.records import Augmentation
 from automl_car.config import Config
 from automl_car.data.images import read_image
 from automl_car.data.sample import write_sample

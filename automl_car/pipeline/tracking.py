@@ -19,7 +19,8 @@ from automl_car.catalog.events import (
     TrialEnded,
 )
 from automl_car.catalog.manager import Catalog
-from automl_car.catalog.records import ParamValue, Tracker
+from automl_car.catalog.params import ParamValue
+from automl_car.catalog.records import Tracker
 from automl_car.catalog.state import stdout_to_stderr
 from automl_car.catalog.words import did_you_mean
 from automl_car.config import Config

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from automl_car.catalog.hub import repository_of
-from automl_car.catalog.records import Augmentation, Backbone, Param
+from automl_car.catalog.params import Param
+from automl_car.catalog.records import Augmentation, Backbone
 from automl_car.report.tables import new_console, new_table
 
 if TYPE_CHECKING:

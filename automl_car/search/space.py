@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from automl_car.catalog.joint import is_joint, parts_of, single
 from automl_car.catalog.manager import Catalog
-from automl_car.catalog.records import Param, ParamValue
+from automl_car.catalog.params import Param, ParamValue
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.joint import joint_size
 from automl_car.records import Recipe, Tuning, fingerprint

@@ -16,7 +16,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from automl_car.catalog.records import Param, ParamValue
+from automl_car.catalog.params import Param, ParamValue
 from automl_car.ensemble.predictions import shorten
 from automl_car.errors import StudyError
 from automl_car.records import Recipe

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.catalog.records import Augmentation, ParamValue
+from automl_car.catalog.params import ParamValue
+from automl_car.catalog.records import Augmentation
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the library would ask the network when it is imported
 

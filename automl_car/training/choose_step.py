@@ -20,7 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from automl_car.catalog.records import Backbone, own_values
+from automl_car.catalog.params import own_values
+from automl_car.catalog.records import Backbone
 from automl_car.files import write_atomically
 from automl_car.pulse import pulse
 from automl_car.records import Recipe, fingerprint

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.catalog.records import Augmentation, default_values
+from automl_car.catalog.params import default_values
+from automl_car.catalog.records import Augmentation
 from automl_car.errors import PluginError
 from automl_car.training.augment import augment, build_transform, sample_seed
 

@@ -24,7 +24,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from automl_car.catalog.records import Backbone, own_values
+from automl_car.catalog.params import own_values
+from automl_car.catalog.records import Backbone
 from automl_car.data.prepare import Prepared
 from automl_car.data.sealed import check_seal, seal
 from automl_car.errors import DivergedError, StoreError

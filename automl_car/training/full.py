@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from automl_car.catalog.records import Augmentation, Backbone, own_values
+from automl_car.catalog.params import own_values
+from automl_car.catalog.records import Augmentation, Backbone
 from automl_car.fold_records import Epoch
 from automl_car.records import Recipe
 from automl_car.training.augment import build_transform

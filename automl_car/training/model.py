@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from automl_car.catalog.hub import offline, repository_of, require_undamaged
-from automl_car.catalog.records import Backbone, own_values
+from automl_car.catalog.params import own_values
+from automl_car.catalog.records import Backbone
 from automl_car.errors import PluginError, WeightsError
 from automl_car.records import Recipe
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from automl_car.catalog.records import Backbone, own_values
+from automl_car.catalog.params import own_values
+from automl_car.catalog.records import Backbone
 from automl_car.records import Recipe
 from automl_car.training.ahead import for_each, side_by_side
 from automl_car.training.checkpoint import from_safetensors

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from automl_car import Augmentation, Backbone, Param
-from automl_car.catalog.records import default_values, own_values
+from automl_car.catalog.params import default_values, own_values
 from automl_car.errors import PluginError
 
 

@@ -9,7 +9,7 @@ import timm
 
 from automl_car import Augmentation, Backbone
 from automl_car.catalog.manager import load_catalog
-from automl_car.catalog.records import default_values
+from automl_car.catalog.params import default_values
 from automl_car.contract import check_augmentation, check_backbone
 from automl_car.training.augment import augment, build_transform
 

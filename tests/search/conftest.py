@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from automl_car.catalog.records import Param, PluginSources
+from automl_car.catalog.params import Param
+from automl_car.catalog.records import PluginSources
 from automl_car.config import SpaceConfig, TrainingConfig
 from automl_car.fold_records import FoldResult, FoldTask, Machine, Speed, SpeedTask
 from automl_car.records import Folds, Recipe

@@ -11,7 +11,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from automl_car.catalog.records import Param
+from automl_car.catalog.params import Param
 from automl_car.search.carrying import carry
 from automl_car.search.first import default_params
 from automl_car.search.space import Space, suggest_recipe

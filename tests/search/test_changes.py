@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from automl_car.catalog.records import Param
+from automl_car.catalog.params import Param
 from automl_car.search.changes import why_changed
 from automl_car.search.space import Space
 

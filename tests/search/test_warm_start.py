@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from automl_car.catalog.records import Param
+from automl_car.catalog.params import Param
 from automl_car.errors import StudyError
 from automl_car.records import Recipe
 from automl_car.search.space import HEAD_LEARNING_RATE, Space, suggest_recipe

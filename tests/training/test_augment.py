@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from automl_car.catalog.manager import Catalog, load_catalog
-from automl_car.catalog.records import Augmentation, default_values
+from automl_car.catalog.params import default_values
+from automl_car.catalog.records import Augmentation
 from automl_car.training.augment import augment, build_transform, sample_seed
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
