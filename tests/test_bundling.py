@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from automl_car.data.index import read_dataset
 from automl_car.data.prepare import Prepared, prepare
 from automl_car.ensemble.bundle_files import read_bundle
 from automl_car.ensemble.candidates import read_candidate
-from automl_car.ensemble.view_counts import ViewCounts
+from automl_car.ensemble.view_counts import ViewCounts, ViewLosses
 from automl_car.ensemble_records import Ensemble, Estimate, Member
 from automl_car.errors import BundleError, ConfigError, DataError, PluginError
 from automl_car.fold_records import FoldTask
@@ -39,7 +39,7 @@ from automl_car.predicting import Model
 from automl_car.records import Recipe
 from automl_car.search.evidence import FOLD_LOSSES
 from automl_car.search.study import connect
-from automl_car.store import read_model, read_result
+from automl_car.store import read_logits, read_model, read_result
 from automl_car.training.checkpoint import from_safetensors, to_safetensors
 from automl_car.training.fold import train_fold
 from automl_car.training.predictor import Predictor
@@ -503,6 +503,49 @@ def test_times_are_sums_of_passes_and_shared_passes_count_once(trained: Trained,
     assert times["trial 3 (1 fold model)"] == 4
     pools = {what: time for what, time in times.items() if set(what.split(" + ")) == {"trial 0", "trial 1"}}
     assert set(pools.values()) <= {6}  # the second head looks at two of the views of the first
+
+
+@pytest.fixture
+def recipe_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the numbers of views that may be used, the largest does best."""
+
+    def largest(folds: Mapping[int, ViewLosses]) -> ViewCounts:
+        most = min(losses[-1][0] for losses in folds.values())
+        return ViewCounts(dict.fromkeys(folds, most), most)
+
+    monkeypatch.setattr("automl_car.ensemble.candidates.choose_view_counts", largest)
+
+
+@pytest.mark.usefixtures("clock", "recipe_views")
+def test_fewer_views_are_compared_too(trained: Trained, tmp_path: Path) -> None:
+    made = trained.bundle(tmp_path / "b", budget_ms=1000)
+    times = {each.what: each.milliseconds for each in made.considered}
+    assert [times[f"trial 2{views}"] for views in ("", " (2 views)", " (1 view)")] == [9, 6, 3]
+    assert [times[f"trial 3{less}"] for less in (" (1 fold model)", " (1 fold model, 1 view)")] == [4, 2]
+    assert not any(
+        "(2 views)" in what for what in times if what.startswith(("trial 1", "trial 3"))
+    )  # they have no more
+
+
+@pytest.mark.usefixtures("clock", "recipe_views")
+def test_a_bundle_of_fewer_views_says_what_those_said_in_the_study(trained: Trained, tmp_path: Path) -> None:
+    made = trained.bundle(tmp_path / "b", budget_ms=2)
+    assert {member.views for member in made.bundle.members} == {1}
+    assert made.bundle.measured.milliseconds == 2
+    assert made.bundle.measured.difference is not None
+    assert made.bundle.measured.difference < 1e-3
+
+
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.usefixtures("recipe_views")
+def test_what_is_compared_is_what_the_folds_said_of_so_many_views(trained: Trained, views: int) -> None:
+    folder = trained.store / trained.ids["head-larger"]
+    found = read_candidate("x", "toy", folder, (0, 1), trained.prepared.dataset, most_views=views)
+    stored = [read_logits(folder / f"fold-{fold}", views=views) for fold in range(2)]
+    assert found.views == views
+    for fold in stored:
+        np.testing.assert_array_equal(found.oof_logits[fold.rows], fold.oof)
+    np.testing.assert_allclose(found.test_logits, np.mean([fold.test for fold in stored], axis=0), rtol=1e-6)
 
 
 def test_real_networks_are_really_timed(trained: Trained, tmp_path: Path) -> None:

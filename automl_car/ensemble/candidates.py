@@ -15,7 +15,9 @@ from automl_car.records import Dataset, Folds, IntArray
 from automl_car.store import read_logits, read_result
 
 
-def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[int], dataset: Dataset) -> Candidate:
+def read_candidate(
+    name: str, backbone: str, directory: Path, folds: Sequence[int], dataset: Dataset, *, most_views: int = 0
+) -> Candidate:
     """The candidate of one trial.
 
     Args:
@@ -24,6 +26,7 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
         directory: the trial's folder in the fold store.
         folds: finished folds; all of them for a complete trial.
         dataset: for the shapes.
+        most_views: of each photo that its predictions may be the mean of; 0: as many as there are.
 
     Returns:
         Out-of-fold logits of the rows of those folds, ascending; test logits are the mean over the fold models. Both
@@ -36,7 +39,7 @@ def read_candidate(name: str, backbone: str, directory: Path, folds: Sequence[in
     oof = np.empty((len(dataset.train_paths), dataset.num_classes), np.float32)
     test = np.zeros((len(dataset.test_paths), dataset.num_classes), np.float32)
     answered = np.zeros(len(oof), np.bool_)
-    views = choose_view_counts({fold: _view_losses(directory / f"fold-{fold}") for fold in folds})
+    views = choose_view_counts({fold: _view_losses(directory / f"fold-{fold}", most_views) for fold in folds})
     for fold in folds:
         stored = read_logits(directory / f"fold-{fold}", views=views.oof[fold])
         oof[stored.rows] = stored.oof
@@ -64,9 +67,10 @@ def is_finite(candidate: Candidate) -> bool:
     return all(np.isfinite(logits).all() for logits in (candidate.oof_logits, candidate.test_logits))
 
 
-def _view_losses(directory: Path) -> ViewLosses:
+def _view_losses(directory: Path, most: int) -> ViewLosses:
     result = read_result(directory, check_files=False)
-    return result.view_losses if result else ()
+    known = result.view_losses if result else ()
+    return tuple((views, loss) for views, loss in known if views <= most) if most else known
 
 
 def _on_disk(logits: NDArray[np.float32], directory: Path) -> NDArray[np.float32]:

@@ -6,12 +6,14 @@ fold models anyway; of their mean it is an upper guess, so at equal numbers the 
 
 The time of an ensemble is the sum of what is measured once for each network and size: forward passes, and squeezing
 photos to squares. Decoding a file comes on top, beside the networks, and takes as long whichever ensemble is chosen.
-Fewer views than a trial was judged with are not tried: nothing says what they would cost.
+
+All of that is compared with as many views of each photo as did best, and again with at most two views and with one, of
+which folds have kept what they say out of fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from automl_car.pipeline.finding import Found, find_candidates
 from automl_car.records import Dataset, Folds
 from automl_car.store import read_logits, read_recipe
 from automl_car.workspace import Workspace
+
+_MOST_VIEWS = (0, 2, 1)  # 0: as many as did best; the others are those of which every fold keeps logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,17 +74,16 @@ def within_budget(
         StudyError: there is no such study, or no trial of it is complete.
         ConfigError: nothing fits into the budget; the message names what is fastest.
     """
-    candidates, dataset, folds = find_candidates(workspace, config, study=study)
     store = workspace.checkpoints(study)
+    found = [_Trials(*find_candidates(workspace, config, study=study, most_views=most), store) for most in _MOST_VIEWS]
     note("measuring how long the networks take")
-    costs = Costs(catalog, dataset.num_classes, read_short_side(store, workspace.cache), store)
-    comparison = _Comparison(_Trials(candidates, dataset, folds, store), costs, budget_ms)
-    for candidate in comparison.cheapest_of_each_kind():
-        comparison.consider([candidate], top_k=1)
-    affordable = [candidate for candidate in candidates if comparison.least_milliseconds(candidate) <= budget_ms]
-    for members in range(2, min(top_k, len(affordable)) + 1):
-        comparison.consider(affordable, top_k=members)
-    return _in_order(comparison.considered, budget_ms)
+    costs = Costs(catalog, found[0].dataset.num_classes, read_short_side(store, workspace.cache), store)
+    considered: dict[_Key, Considered] = {}
+    for before, trials in zip((None, *found), found, strict=False):
+        if before is None or trials.views != before.views:
+            comparison = _Comparison(trials, costs, budget_ms, usual_views=found[0].views)
+            considered = comparison.all_of(top_k) | considered
+    return _in_order(list(considered.values()), budget_ms)
 
 
 def _in_order(considered: Sequence[Considered], budget_ms: float) -> tuple[Considered, ...]:
@@ -108,6 +111,11 @@ class _Trials:
     dataset: Dataset
     folds: Folds
     store: Path
+
+    @property
+    def views(self) -> Mapping[str, int]:
+        """Of each photo, by recipe."""
+        return {candidate.recipe_id: self.use(candidate, ()).views for candidate in self.candidates}
 
     def use(self, candidate: Candidate, folds: Sequence[int]) -> Use:
         """What predicting with the models of some folds of a trial makes use of."""
@@ -139,18 +147,29 @@ class _Trials:
         return self.use(candidate, ()).recipe.tuning == "head"
 
 
+_Key = tuple[tuple[str, tuple[int, ...], int], ...]
+"""Recipe, folds and views of each member of an ensemble."""
+
+
 class _Comparison:
     """Ensembles with their time and log loss, each once."""
 
-    def __init__(self, trials: _Trials, costs: Costs, budget_ms: float) -> None:
+    def __init__(self, trials: _Trials, costs: Costs, budget_ms: float, usual_views: Mapping[str, int]) -> None:
         self._trials = trials
         self._costs = costs
         self._budget = budget_ms
-        self._known: dict[tuple[tuple[str, tuple[int, ...]], ...], Considered] = {}
+        self._usual_views = usual_views
+        self._known: dict[_Key, Considered] = {}
 
-    @property
-    def considered(self) -> list[Considered]:
-        return list(self._known.values())
+    def all_of(self, top_k: int) -> dict[_Key, Considered]:
+        """Each trial alone, and the pools of those that fit alone."""
+        for candidate in self.cheapest_of_each_kind():
+            self.consider([candidate], top_k=1)
+        candidates = self._trials.candidates
+        affordable = [candidate for candidate in candidates if self.least_milliseconds(candidate) <= self._budget]
+        for members in range(2, min(top_k, len(affordable)) + 1):
+            self.consider(affordable, top_k=members)
+        return self._known
 
     def least_milliseconds(self, candidate: Candidate) -> float:
         """Of a trial with the model of one fold."""
@@ -169,7 +188,7 @@ class _Comparison:
         """Add the pool of at most `top_k` of these, with all fold models and with one of each."""
         built = self._trials.build(candidates, top_k)
         for ensemble in (built, self._trials.with_one_fold(built)):
-            key = tuple(sorted((member.recipe_id, member.folds) for member in ensemble.members))
+            key = tuple(sorted((member.recipe_id, member.folds, member.views) for member in ensemble.members))
             if key not in self._known:
                 self._known[key] = self._judge(ensemble)
 
@@ -178,12 +197,14 @@ class _Comparison:
         uses = [self._trials.use(by_recipe[member.recipe_id], member.folds) for member in ensemble.members]
         milliseconds = self._costs.milliseconds(uses)
         found = Found(ensemble, "", self._trials.dataset, self._trials.folds)
-        return Considered(_words(ensemble, uses), milliseconds, found, milliseconds <= self._budget)
+        members = zip(ensemble.members, uses, strict=True)
+        words = " + ".join(_words(member.name, use, self._usual_views[use.recipe_id]) for member, use in members)
+        return Considered(words, milliseconds, found, milliseconds <= self._budget)
 
 
-def _words(ensemble: Ensemble, uses: Sequence[Use]) -> str:
-    """Such as `trial 3 (1 of its fold models) + trial 5`."""
-    return " + ".join(
-        f"{member.name} (1 fold model)" if use.recipe.tuning == "full" and len(use.folds) == 1 else member.name
-        for member, use in zip(ensemble.members, uses, strict=True)
-    )
+def _words(name: str, use: Use, usual_views: int) -> str:
+    """Such as `trial 3 (1 fold model, 2 views)`; what is as usual is left out."""
+    less = ["1 fold model"] if use.recipe.tuning == "full" and len(use.folds) == 1 else []
+    if use.views < usual_views:
+        less.append(f"{use.views} view{'s' if use.views > 1 else ''}")
+    return f"{name} ({', '.join(less)})" if less else name

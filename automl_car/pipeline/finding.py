@@ -41,9 +41,12 @@ def find_ensemble(workspace: Workspace, config: Config, *, study: str, top_k: in
 
 
 def find_candidates(
-    workspace: Workspace, config: Config, *, study: str
+    workspace: Workspace, config: Config, *, study: str, most_views: int = 0
 ) -> tuple[tuple[Candidate, ...], Dataset, Folds]:
     """The complete trials, the best first, equal recipes once; and the photos that they are of.
+
+    Args:
+        most_views: of each photo that their predictions may be the mean of; 0: as many as there are.
 
     Raises:
         StudyError: there is no such study, or no trial of it is complete.
@@ -51,7 +54,7 @@ def find_candidates(
     """
     loaded = read_study(workspace.studies, study, config.search.storage)
     finished = open_folds(workspace, study)
-    candidates = complete_candidates(loaded, finished)
+    candidates = complete_candidates(loaded, finished, most_views)
     if not candidates:
         raise StudyError(f"No trial of study `{study}` is complete yet.", hint="let `automl-car search` go on.")
     return candidates, finished.dataset, finished.folds

@@ -68,11 +68,18 @@ class FinishedFolds:
         """Class indices (N,)."""
         return np.asarray(self.dataset.labels, dtype=np.int64)
 
-    def candidate(self, trial: FrozenTrial, finished: Sequence[int]) -> Candidate:
-        """What the ensemble knows of a trial."""
+    def candidate(self, trial: FrozenTrial, finished: Sequence[int], most_views: int = 0) -> Candidate:
+        """What the ensemble knows of a trial, from at most so many views where there is a number."""
         attributes = trial.user_attrs
         directory = self.directory / attributes["recipe_id"]
-        return read_candidate(f"trial {trial.number}", attributes["backbone"], directory, finished, self.dataset)
+        return read_candidate(
+            f"trial {trial.number}",
+            attributes["backbone"],
+            directory,
+            finished,
+            self.dataset,
+            most_views=most_views,
+        )
 
     def test_logits(self, member: Member, fold: int) -> NDArray[Any]:
         """Logits (T, C) by the model of one fold; by all models on average where the member lacks that fold."""
@@ -160,15 +167,20 @@ def pool(study: optuna.Study, finished: FinishedFolds, top_k: int, *, thorough: 
         return replace(pooled, ensemble=replace(built, test_probabilities=answers))
 
 
-def complete_candidates(study: optuna.Study, finished: FinishedFolds) -> tuple[Candidate, ...]:
+def complete_candidates(study: optuna.Study, finished: FinishedFolds, most_views: int = 0) -> tuple[Candidate, ...]:
     """The complete trials, the best first, equal recipes once.
+
+    Args:
+        most_views: see `read_candidate`.
 
     Raises:
         StoreError: a fold is damaged.
     """
     with _damage_explained():
         every = range(finished.folds.count)
-        return tuple(one for trial in _distinct(study) if is_finite(one := finished.candidate(trial, every)))
+        return tuple(
+            one for trial in _distinct(study) if is_finite(one := finished.candidate(trial, every, most_views))
+        )
 
 
 @contextmanager
