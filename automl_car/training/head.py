@@ -72,7 +72,7 @@ def fit_discriminant(rows: Rows, labels: Tensor, num_classes: int, shrinkage: fl
     sums = _sum_up(rows, there, num_classes)
     means = sums.means
     fitted = _solve(_scatter(rows, there, means.float()), sums, shrinkage)
-    temperature = _temperature(rows, labels, means.float(), fitted.factor, shrinkage)
+    temperature = _temperature(rows, there, means.float(), fitted.factor, shrinkage)
     head = LinearHead(fitted.head.weight / temperature, fitted.head.bias / temperature)
     return Discriminant(head, fitted.centre, fitted.factor)
 
