@@ -9,7 +9,7 @@ sums would lose the digits that matter. Products of some chunks are summed up in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -82,8 +82,7 @@ def _temperature(rows: Rows, labels: Tensor, means: Tensor, factor: Tensor, shri
     counts = torch.bincount(labels, minlength=len(means))
     some = np.linspace(0, len(rows) - 1, min(len(rows), _JUDGED)).round().astype(np.int64)
     weight = (1 - shrinkage) / (len(rows) * len(rows.views))
-    chosen = replace(rows, rows=rows.rows[some])
-    logits, theirs = leave_one_out(chosen, labels[torch.from_numpy(some)], means, counts, factor, weight)
+    logits, theirs = leave_one_out(rows.only(some), labels[torch.from_numpy(some)], means, counts, factor, weight)
     return fit_temperature(logits, theirs, prior=_PRIOR) if len(theirs) else 1.0
 
 

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from automl_car.records import IntArray
@@ -50,9 +48,9 @@ class Rows:
         """D."""
         return self.views[0].shape[1]
 
-    def only(self, mask: NDArray[np.bool_]) -> Rows:
-        """Those rows where the mask (n,) is true."""
-        return replace(self, rows=self.rows[mask])
+    def only(self, places: IntArray) -> Rows:
+        """The rows at these places among them."""
+        return replace(self, rows=self.rows[places])
 
     def first(self, views: int) -> Rows:
         """The same rows in the first views alone."""
