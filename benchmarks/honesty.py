@@ -28,7 +28,8 @@ from automl_car.ensemble.fitting import FittedPool, predict
 from automl_car.ensemble.scorer import read_answers
 from automl_car.ensemble_records import Ensemble
 from automl_car.losses import centre, softmax, true_class
-from automl_car.pipeline.pooling import FinishedFolds, open_folds, pool
+from automl_car.pipeline.finished_folds import FinishedFolds, open_folds
+from automl_car.pipeline.pooling import pool
 from automl_car.records import FloatArray, IntArray
 from automl_car.search.study import complete_trials, load_study, storage_url
 from automl_car.workspace import Workspace

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from automl_car.ensemble.alternatives import compare_alternatives
 from automl_car.ensemble.bootstrap import bootstrap
-from automl_car.ensemble.calibration import PRIOR
 from automl_car.ensemble.estimate import (
     SINGLE,
     Calibrated,
@@ -31,7 +30,7 @@ from automl_car.errors import ConfigError, DataError
 from automl_car.losses import row_losses, true_class
 from automl_car.memory import give_back_memory
 from automl_car.records import IntArray
-from automl_car.temperature import fit_temperature
+from automl_car.temperature import PRIOR, fit_temperature
 
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from automl_car.losses import centre, softmax, true_class
 from automl_car.records import FloatArray, IntArray
-from automl_car.temperature import TEMPERATURES, fit_temperature, sharpness
+from automl_car.temperature import PRIOR, TEMPERATURES, fit_temperature, sharpness
 
 UNIFORM_SHARES = (1e-6, 0.2)
 START_SHARE = 1e-3
-# Rows that say T = 1, and rows of a wrong label: nothing beside a thousand photos, much beside twenty that are right.
-# Chosen by pools fitted on 18 to 500 photos and judged on the others, of the generated cars and of 60 car models.
-PRIOR, PRIOR_MISTAKES = 2.0, 0.25
+# Rows of a wrong label; chosen together with `PRIOR`, the rows that say T = 1.
+PRIOR_MISTAKES = 0.25
 _CHUNK = 1024  # rows whose float64 copies are in memory at a time
 
 

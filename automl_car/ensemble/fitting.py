@@ -13,12 +13,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from automl_car.ensemble.calibration import PRIOR, UNIFORM_SHARES, Calibration, apply, fit_calibration
+from automl_car.ensemble.calibration import UNIFORM_SHARES, Calibration, apply, fit_calibration
 from automl_car.ensemble.pool import PoolKind, fit_weights, pool_logits
 from automl_car.ensemble_records import Ensemble
 from automl_car.losses import log_softmax
 from automl_car.records import FloatArray, IntArray
-from automl_car.temperature import fit_temperature
+from automl_car.temperature import PRIOR, fit_temperature
 
 Weighting = Literal["fitted", "uniform"]
 CalibrationKind = Literal["none", "temperature", "full"]

@@ -75,14 +75,17 @@ def within_budget(
         ConfigError: nothing fits into the budget; the message names what is fastest.
     """
     store = workspace.checkpoints(study)
-    found = [_Trials(*find_candidates(workspace, config, study=study, most_views=most), store) for most in _MOST_VIEWS]
+    found: list[_Trials] = []
+    for most in _MOST_VIEWS:
+        trials = _Trials(*find_candidates(workspace, config, study=study, most_views=most), store)
+        if not found or trials.views != found[-1].views:
+            found.append(trials)
     note("measuring how long the networks take")
     costs = Costs(catalog, found[0].dataset.num_classes, read_short_side(store, workspace.cache), store)
     considered: dict[_Key, Considered] = {}
-    for before, trials in zip((None, *found), found, strict=False):
-        if before is None or trials.views != before.views:
-            comparison = _Comparison(trials, costs, budget_ms, usual_views=found[0].views)
-            considered = comparison.all_of(top_k) | considered
+    for trials in found:
+        comparison = _Comparison(trials, costs, budget_ms, usual_views=found[0].views)
+        considered = comparison.all_of(top_k) | considered
     return _in_order(list(considered.values()), budget_ms)
 
 

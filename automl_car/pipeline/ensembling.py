@@ -13,9 +13,10 @@ from automl_car.config import Config
 from automl_car.ensemble.dry_run import dry_run
 from automl_car.ensemble.submission import write_out_of_fold, write_submission
 from automl_car.files import write_atomically
+from automl_car.pipeline.finished_folds import open_folds
 from automl_car.pipeline.keeping import Submission
 from automl_car.pipeline.outcome import Outcome
-from automl_car.pipeline.pooling import Pooled, open_folds, pool
+from automl_car.pipeline.pooling import Pooled, pool
 from automl_car.pipeline.weights_rule import require_allowed_study
 from automl_car.records import Dataset, Folds
 from automl_car.search.opening import read_study

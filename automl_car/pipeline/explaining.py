@@ -17,7 +17,8 @@ from automl_car.ensemble.fitting import pool_of, predict
 from automl_car.ensemble.reliability import Reliability, measure_reliability
 from automl_car.ensemble_records import Member
 from automl_car.errors import DataError
-from automl_car.pipeline.pooling import FinishedFolds, Pooled
+from automl_car.pipeline.finished_folds import FinishedFolds
+from automl_car.pipeline.pooling import Pooled
 from automl_car.records import Dataset, FloatArray, IntArray
 from automl_car.report import labels, losses
 from automl_car.report.loss_report import LossReport

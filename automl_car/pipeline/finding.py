@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from automl_car.config import Config
 from automl_car.ensemble_records import Candidate, Ensemble
 from automl_car.errors import StudyError
-from automl_car.pipeline.pooling import complete_candidates, open_folds, pool_study
+from automl_car.pipeline.finished_folds import open_folds
+from automl_car.pipeline.pooling import complete_candidates, pool_study
 from automl_car.records import Dataset, Folds
 from automl_car.search.opening import read_study
 from automl_car.workspace import Workspace

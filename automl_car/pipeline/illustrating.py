@@ -14,7 +14,7 @@ from automl_car.ensemble.reliability import Reliability, measure_reliability
 from automl_car.errors import AutomlCarError
 from automl_car.fold_records import FoldResult
 from automl_car.losses import centre, softmax
-from automl_car.pipeline.pooling import FinishedFolds, open_folds
+from automl_car.pipeline.finished_folds import FinishedFolds, open_folds
 from automl_car.records import FloatArray, IntArray
 from automl_car.report.fonts import Lettering, choose_lettering
 from automl_car.report.losses import judge

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from automl_car.config import Config
-from automl_car.data.folds import read_folds
-from automl_car.data.index import load_dataset
-from automl_car.data.prepared import read_audit
-from automl_car.data.sealed import whole
 from automl_car.ensemble.averaging import averaging_gain
 from automl_car.ensemble.build import build_ensemble
-from automl_car.ensemble.candidates import is_finite, read_candidate, rows_of
+from automl_car.ensemble.candidates import is_finite, rows_of
 from automl_car.ensemble.joining import join_stopped, on_rows
-from automl_car.ensemble_records import Candidate, Ensemble, Member
+from automl_car.ensemble_records import Candidate, Ensemble
 from automl_car.errors import StoreError, StudyError
-from automl_car.records import Dataset, FloatArray, Folds, IntArray
+from automl_car.pipeline.finished_folds import FinishedFolds, open_folds
+from automl_car.records import IntArray
 from automl_car.search.evidence import expected_mean, fold_losses
 from automl_car.search.opening import read_study
 from automl_car.search.study import INTERRUPTED, complete_trials
-from automl_car.store import read_logits
 from automl_car.workspace import Workspace
-
-logger = logging.getLogger("automl_car")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,80 +39,6 @@ class Pooled:
     ensemble: Ensemble
     rows: IntArray
     partial: str
-
-
-@dataclass(frozen=True, eq=False)
-class FinishedFolds:
-    """The finished folds of a study, and the photos that they are of.
-
-    Attributes:
-        directory: checkpoints/<study>.
-    """
-
-    directory: Path
-    dataset: Dataset
-    folds: Folds
-
-    @property
-    def labels(self) -> IntArray:
-        """Class indices (N,)."""
-        return np.asarray(self.dataset.labels, dtype=np.int64)
-
-    def candidate(self, trial: FrozenTrial, finished: Sequence[int], most_views: int = 0) -> Candidate:
-        """What the ensemble knows of a trial, from at most so many views where there is a number."""
-        attributes = trial.user_attrs
-        directory = self.directory / attributes["recipe_id"]
-        return read_candidate(
-            f"trial {trial.number}",
-            attributes["backbone"],
-            directory,
-            finished,
-            self.dataset,
-            most_views=most_views,
-        )
-
-    def test_logits(self, member: Member, fold: int) -> NDArray[Any]:
-        """Logits (T, C) by the model of one fold; by all models on average where the member lacks that fold."""
-        folds = (fold,) if fold in member.folds else member.folds
-        logits = [read_logits(self._fold(member, done), views=member.views).test for done in folds]
-        mean: NDArray[Any] = np.mean(logits, axis=0)
-        return mean
-
-    def with_answers(self, probabilities: FloatArray) -> FloatArray:
-        """Probabilities (T, C) with the classes' shares in the rows of broken photos, whatever a pool made of them.
-
-        A temperature that suits photos that were looked at would make them too certain.
-        """
-        try:
-            broken = [problem.row for problem in read_audit(self.directory).broken_test]
-        except StudyError as error:  # no reason to be without an ensemble: what the pool made of them is near
-            logger.warning("answers for broken test photos are as the ensemble made them: %s", error)
-            return probabilities
-        counts = np.bincount(self.labels, minlength=probabilities.shape[1])
-        answers = probabilities.copy() if broken else probabilities
-        answers[broken] = counts / counts.sum()
-        return answers
-
-    def _fold(self, member: Member, fold: int) -> Path:
-        return self.directory / member.recipe_id / f"fold-{fold}"
-
-
-def open_folds(workspace: Workspace, study: str, data: tuple[Dataset, Folds] | None = None) -> FinishedFolds:
-    """The finished folds of a study.
-
-    Args:
-        data: of the study, where they are at hand; else they are read.
-
-    Raises:
-        StudyError: there are none.
-    """
-    store = workspace.checkpoints(study)
-    if not (store / "dataset.json").is_file():
-        raise StudyError(f"`{store}` holds no trained folds of study `{study}`.", hint="run `automl-car search` first.")
-    if data is None:
-        dataset = load_dataset(store / "dataset.json")
-        data = dataset, read_folds(whole(store / "folds.csv"), dataset, check_files=False)
-    return FinishedFolds(store, *data)
 
 
 def pool_study(

@@ -23,8 +23,8 @@ from automl_car.files import require_writable
 from automl_car.fold_records import FoldResult, FoldTask
 from automl_car.pipeline.ensembling import ensemble
 from automl_car.pipeline.executing import open_executor
+from automl_car.pipeline.finished_folds import open_folds
 from automl_car.pipeline.outcome import Outcome, View, outcome_json
-from automl_car.pipeline.pooling import open_folds
 from automl_car.records import FloatArray, IntArray
 from automl_car.search.executor import Executor
 from automl_car.search.lock import only_one

@@ -16,7 +16,8 @@ from automl_car.data.prepared import read_audit
 from automl_car.ensemble_records import Member
 from automl_car.errors import StoreError
 from automl_car.fold_records import FoldResult
-from automl_car.pipeline.pooling import FinishedFolds, Pooled
+from automl_car.pipeline.finished_folds import FinishedFolds
+from automl_car.pipeline.pooling import Pooled
 from automl_car.report.story import Curves, Story, ToldTrial
 from automl_car.report.story_plots import curves_plot, parallel_plot, timeline_plot
 from automl_car.search.evidence import fold_losses

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from automl_car.errors import DivergedError
-from automl_car.temperature import fit_temperature
+from automl_car.temperature import PRIOR, fit_temperature
 from automl_car.training.left_out import leave_one_out
 from automl_car.training.mapped import spill
 from automl_car.training.rows import Rows
 
 _JUDGED = 512  # photos that decide the temperature, at most
 _BLOCK = 640  # columns that are multiplied at a time
-_PRIOR = 2.0  # photos' worth of doubt, as for an ensemble: where few are all right by luck, they ask for certainty
 _ROWS_IN_FLOAT32 = 1024  # that are summed up before they go to float64, which takes as long as their products
 
 
@@ -83,7 +82,7 @@ def _temperature(rows: Rows, labels: Tensor, means: Tensor, factor: Tensor, shri
     some = np.linspace(0, len(rows) - 1, min(len(rows), _JUDGED)).round().astype(np.int64)
     weight = (1 - shrinkage) / (len(rows) * len(rows.views))
     logits, theirs = leave_one_out(rows.only(some), labels[torch.from_numpy(some)], means, counts, factor, weight)
-    return fit_temperature(logits, theirs, prior=_PRIOR) if len(theirs) else 1.0
+    return fit_temperature(logits, theirs, prior=PRIOR) if len(theirs) else 1.0
 
 
 def predict(head: LinearHead, rows: Rows, scratch: Path) -> NDArray[np.float32]:
